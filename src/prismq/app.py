@@ -1,0 +1,347 @@
+"""PrismQ, the object users hold: wires a store, a client and the listeners, and decides nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from typing_extensions import ParamSpec, Self, Unpack
+
+from prismq.client.handle import TaskHandle
+from prismq.client.operator import Operator
+from prismq.client.options import EnqueueOptions, Seconds, apply, name_of
+from prismq.client.registry import Registry, default_name
+from prismq.client.sender import AroundEnqueue, Sender
+from prismq.client.settings import handler_settings
+from prismq.client.task import TaskFunction
+from prismq.clock import SYSTEM_CLOCK, Clock
+from prismq.domain.arguments import to_json
+from prismq.domain.backoff import Backoff
+from prismq.domain.handler import ExecutorKind, Handler
+from prismq.domain.task import NewTask
+from prismq.observability.fanout import Fanout, Listener
+from prismq.observability.logs import log_listener
+from prismq.storage.contract import Schedule, Store
+from prismq.storage.open import open_store
+from prismq.storage.wakeup import LoopbackAnnouncer
+
+if TYPE_CHECKING:
+    from prismq.testing import TestingQueue
+    from prismq.worker.embedded import EmbeddedWorker
+    from prismq.worker.runners.base import Around
+
+P = ParamSpec("P")
+R = TypeVar("R")
+AroundT = TypeVar("AroundT", bound="Around")
+AroundEnqueueT = TypeVar("AroundEnqueueT", bound=AroundEnqueue)
+
+
+class PrismQ:
+    """A durable task queue.
+
+    `database`: a path, `sqlite:///…`, or None for PRISMQ_DATABASE_URL, PRISMQ_QUEUE_DB_PATH, `database` in
+    prismq.toml, or the default path. `durability`: "normal" (an acknowledged enqueue survives a crash of the
+    process) or "full" (power loss too). `adopt`: keep the queue in a file that holds other tables.
+
+    Nothing is opened before the first use; a new database is then set up. Raises ConfigurationError for a database
+    that is neither path nor URL.
+    """
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str] | None = None,
+        *,
+        durability: Literal["normal", "full"] | None = None,
+        busy_timeout: float | None = None,
+        adopt: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._target = _Target.of(database, durability, busy_timeout)
+        self._adopt = adopt
+        self._fanout = Fanout(log_listener())
+        self._registry = Registry()
+        self._around: list[Around] = []
+        self._wire(self._target.open(adopt), clock)
+
+    def _wire(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._prepared = False
+        announcer = LoopbackAnnouncer(store.workers.hint_ports, clock)
+        around = self._sender.around if hasattr(self, "_sender") else []
+        self._sender = Sender(store, clock, announcer, self._fanout, self._prepare)
+        self._sender.around = around
+        self._operator = Operator(self._sender)
+
+    def _prepare(self) -> None:
+        if not self._prepared:
+            self._target.warn_if_temporary()
+            self._store.prepare()
+            self._prepared = True
+
+    def __repr__(self) -> str:
+        return f"PrismQ({self._store.name})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database. The object can be used again; it then opens anew."""
+        self._store.close()
+
+    # -- what a worker loads
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """The task functions, by type."""
+        return self._registry.handlers
+
+    @property
+    def around(self) -> list[Around]:
+        """Middleware round the handlers."""
+        return self._around
+
+    @property
+    def declared_schedules(self) -> list[Schedule]:
+        """The periodic tasks that the code declares."""
+        return list(self._registry.schedules.values())
+
+    @property
+    def store(self) -> Store:
+        """The storage, set up and ready. Raises QueueSchemaError where the schema is not this version's."""
+        self._prepare()
+        return self._store
+
+    @property
+    def emit(self) -> Fanout:
+        """Where events go."""
+        return self._fanout
+
+    @property
+    def clock(self) -> Clock:
+        """Where time comes from."""
+        return self._clock
+
+    # -- declaring
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> TaskFunction[P, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: int = 100,
+        max_attempts: int = 5,
+        timeout: Seconds | None = None,
+        backoff: Backoff | Callable[[int], float] | None = None,
+        compatibility: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        retention: Seconds | None = None,
+        unique_for: Seconds | Literal["pending"] | None = None,
+        executor: ExecutorKind = "auto",
+        memory_limit_mb: int | None = None,
+    ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
+    def task(self, function: Callable[..., Any] | None = None, /, **settings: Any) -> Any:
+        """Make a function, plain or async, one that can be enqueued. Options are the defaults of its tasks.
+
+        `name`: the task type (default: module and function name). `queue`, `priority` (lower first). `max_attempts`:
+        how often it may be tried. `timeout`: seconds an attempt may run. `backoff`: a Backoff, or a function from
+        the attempt's number to seconds. `compatibility`: what a worker must offer. `retention`: seconds the
+        ended task is kept. `unique_for`: seconds, or "pending", in which the same call is not enqueued again.
+        `executor`: "process" runs it in a process that can be killed; `memory_limit_mb` applies there.
+
+        Raises InvalidArgument, naming the option or the parameter whose type hint cannot be read.
+        """
+
+        def decorate(plain: Callable[..., Any]) -> TaskFunction[Any, Any]:
+            name = name_of("name", settings.get("name") or default_name(plain))
+            handler = self._registry.handler(plain, name, handler_settings(settings))
+            return TaskFunction(plain, handler, lambda: self._sender, {})
+
+        return decorate if function is None else decorate(function)
+
+    def periodic(
+        self,
+        expression: str,
+        *,
+        timezone: str = "UTC",
+        missed: Literal["latest", "all", "skip"] = "latest",
+        name: str | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Callable[[TaskFunction[P, R]], TaskFunction[P, R]]:
+        """Enqueue a task function at the times of a cron expression; each time fires once, whatever runs.
+
+        Write it above `@q.task`. `missed`: what to do about times that passed while nothing ran: fire once for
+        the "latest", for "all" (the newest 100), or "skip" them. `kwargs`: the arguments of each call.
+        Raises InvalidCron and InvalidArgument.
+        """
+        from prismq.domain.cron import CronSchedule, parse_missed_policy
+
+        CronSchedule.parse(expression, timezone)
+        policy = parse_missed_policy(missed)
+
+        def decorate(task: TaskFunction[P, R]) -> TaskFunction[P, R]:
+            template = task.prepare(**(kwargs or {}))  # type: ignore[call-arg]  # checked against the signature there
+            called = name_of("name", name or task.name)
+            self._registry.schedule(Schedule(called, expression, timezone, policy.value, template))
+            return task
+
+        return decorate
+
+    def around_execute(self, middleware: AroundT) -> AroundT:
+        """Register middleware round every handler: a `@contextmanager` function that takes the TaskContext.
+
+        What stands before `yield` runs before the handler, what stands after it runs afterwards; an exception of the
+        handler is raised at the `yield`. Round a coroutine it runs on the event loop, and must not block.
+        """
+        self._around.append(middleware)
+        return middleware
+
+    def around_enqueue(self, middleware: AroundEnqueueT) -> AroundEnqueueT:
+        """Register middleware round every enqueue: a `@contextmanager` function that takes the NewTask, and may change it."""
+        self._sender.around.append(middleware)
+        return middleware
+
+    def listen(self, listener: Listener) -> Listener:
+        """Call `listener` with every event (see prismq.domain.events), in the thread that reports it."""
+        self._fanout.add(listener)
+        return listener
+
+    # -- enqueueing
+
+    def enqueue(
+        self, name: str, payload: Mapping[str, Any] | None = None, **options: Unpack[EnqueueOptions]
+    ) -> TaskHandle[Any]:
+        """Enqueue by name, for a function that lives elsewhere; `payload` is its named arguments.
+
+        A task that is registered here has its defaults and its argument checks applied. Raises InvalidArgument (nothing
+        was enqueued) and QueueDatabaseError.
+        """
+        done = self._sender.send(self._new(name, payload or {}, options))
+        handler = self._registry.handlers.get(name)
+        decode = handler.arguments.decode_result if handler else _decode_plain
+        return TaskHandle(self._sender, done.task_id, decode, created=done.created)
+
+    async def aenqueue(
+        self, name: str, payload: Mapping[str, Any] | None = None, **options: Unpack[EnqueueOptions]
+    ) -> TaskHandle[Any]:
+        """`enqueue`, without blocking the event loop."""
+        return await self._sender.off_loop(lambda: self.enqueue(name, payload, **options))
+
+    def enqueue_many(self, tasks: Iterable[NewTask]) -> list[TaskHandle[Any]]:
+        """Enqueue what `prepare()` of any task functions made; 5,000 a transaction."""
+        done = self._sender.send_many(tasks)
+        return [TaskHandle(self._sender, one.task_id, _decode_plain, created=one.created) for one in done]
+
+    async def aenqueue_many(self, tasks: Iterable[NewTask]) -> list[TaskHandle[Any]]:
+        """`enqueue_many`, without blocking the event loop."""
+        return await self._sender.off_loop(lambda: self.enqueue_many(tasks))
+
+    def transaction(self, connection: Any = None) -> AbstractContextManager[Any]:
+        """Enqueues inside the block exist if and only if the transaction commits.
+
+        Without `connection` it is the queue's own, yielded for your writes to the same file. With your own
+        sqlite3.Connection (to the file that holds the queue) you commit, and the tasks go with it.
+        """
+        return self._sender.transaction(connection)
+
+    def _new(self, name: str, payload: Mapping[str, Any], options: Mapping[str, Any]) -> NewTask:
+        task = self._registry.handlers.get(name)
+        if task is not None:
+            function: TaskFunction[Any, Any] = TaskFunction(task.function, task, lambda: self._sender, options)
+            return function.prepare(**payload)
+        text = to_json(payload, f"the payload of {name!r}")
+        return apply(NewTask(name_of("name", name), text), options, self._clock.now())
+
+    # -- operating
+
+    @property
+    def tasks(self) -> Operator:
+        """Look at tasks and act on them: `q.tasks.cancel(7)`, `q.tasks.retry(status="failed", type="mail")`,
+        find, count, run_now, reprioritise, delete, logs, attempts; pause, resume and limit queues."""
+        self._prepare()
+        return self._operator
+
+    def handle(self, task_id: int) -> TaskHandle[Any]:
+        """A handle on a task by its id."""
+        self._prepare()
+        handler = self._registry.handlers.get(self._operator.get(task_id).type)
+        return TaskHandle(self._sender, task_id, handler.arguments.decode_result if handler else _decode_plain)
+
+    # -- working
+
+    def worker(self, **settings: Any) -> EmbeddedWorker:
+        """A worker in this process, as a context manager: `with q.worker(concurrency=4): ...`
+
+        Settings are those of WorkerConfig. For production use `prismq worker`, which supervises processes.
+        """
+        from prismq.worker.embedded import EmbeddedWorker
+
+        return EmbeddedWorker(self, _worker_options(settings), rng=SystemRandom())
+
+    def testing(self, *, run: bool = True) -> AbstractContextManager[TestingQueue]:
+        """A queue of its own for a test: enqueues go to a temporary database, and run at once when `run` is true.
+
+        The clock stands still and is moved by hand. See docs/testing.md.
+        """
+        from prismq.testing import testing
+
+        return testing(self, run=run)
+
+
+class _Target:
+    """Which database, and how it is opened."""
+
+    def __init__(self, scheme: str, location: str, source: str, durability: Any, busy_timeout_s: float | None) -> None:
+        self.scheme, self.location, self.source = scheme, location, source
+        self.durability, self.busy_timeout_s = durability, busy_timeout_s
+        self._warned = False
+
+    @classmethod
+    def of(cls, database: str | os.PathLike[str] | None, durability: str | None, busy_timeout: float | None) -> _Target:
+        from prismq.config import load_settings, resolve_database
+
+        target = resolve_database(database)
+        if durability is None or busy_timeout is None:
+            settings = load_settings()
+            durability = durability or settings.durability
+            busy_timeout = settings.busy_timeout_seconds if busy_timeout is None else busy_timeout
+        return cls(target.scheme, target.location, target.source, durability, busy_timeout)
+
+    def open(self, adopt: bool) -> Store:
+        return open_store(
+            self.scheme, self.location, durability=self.durability, busy_timeout_s=self.busy_timeout_s, adopt=adopt
+        )
+
+    def warn_if_temporary(self) -> None:
+        if self.source == "default" and self.location.startswith("/tmp/") and not self._warned:  # noqa: S108 - it asks
+            import warnings
+
+            self._warned = True
+            warnings.warn(
+                f"the queue is kept in {self.location}, and /tmp is cleared at reboot. Choose a place that lasts with "
+                f"PrismQ(path), PRISMQ_QUEUE_DB_PATH, or `prismq init`",
+                stacklevel=4,
+            )
+
+
+def _decode_plain(text: str | None) -> Any:
+    from pydantic_core import from_json
+
+    return None if text is None else from_json(text)
+
+
+def _worker_options(settings: Mapping[str, Any]) -> Any:
+    from prismq.config import WorkerConfig
+    from prismq.worker.settings import options_of
+
+    return options_of(WorkerConfig(**settings))
+

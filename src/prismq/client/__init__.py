@@ -1,0 +1,1 @@
+"""Putting work in, asking for results, and acting on tasks."""

@@ -1,0 +1,247 @@
+"""What the runtime reports. Whoever listens turns an event into a line, a counter or a span.
+
+A listener that raises never fails a task. Times are seconds since 1970, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Union
+
+from prismq.domain.lease import ErrorInfo, Lease
+
+
+@dataclass(frozen=True)
+class TaskEnqueued:
+    """A task was written (or, with created=False, found by its key). Emitted after the commit."""
+
+    task_id: int
+    type: str
+    queue: str
+    priority: int
+    created: bool
+
+
+@dataclass(frozen=True)
+class TasksEnqueued:
+    """`count` tasks were written by one enqueue_many. Emitted after the commit."""
+
+    types: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class TaskClaimed:
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class TaskStarted:
+    lease: Lease
+    at: float
+
+
+@dataclass(frozen=True)
+class TaskCompleted:
+    lease: Lease
+    wait_s: float
+    run_s: float
+
+
+@dataclass(frozen=True)
+class TaskFailedForGood:
+    """The task became `failed`: it will not be retried."""
+
+    lease: Lease
+    error: ErrorInfo | None
+    run_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class TaskRetried:
+    lease: Lease
+    error: ErrorInfo | None
+    run_s: float
+    delay_s: float
+
+
+@dataclass(frozen=True)
+class TaskSnoozed:
+    lease: Lease
+    delay_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class TaskDeadLettered:
+    lease: Lease
+    error: ErrorInfo | None
+    run_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class TaskCancelledEvent:
+    """A running task stopped because it was asked to; `reason` says how: cooperatively, interrupted or killed."""
+
+    lease: Lease
+    run_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class TaskReleased:
+    """Given back without using up an attempt."""
+
+    lease: Lease
+    reason: str
+
+
+@dataclass(frozen=True)
+class TaskStuck:
+    """A task was told to stop (timeout or cancel) and has not: its thread cannot be interrupted."""
+
+    lease: Lease
+    why: str
+    since_s: float
+
+
+@dataclass(frozen=True)
+class LeasesRenewed:
+    worker_id: str
+    count: int
+    lease_until: float
+
+
+@dataclass(frozen=True)
+class LeaseLostEvent:
+    """This worker held a lease and no longer does; what its attempt did is not written."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True)
+class LeaseExpired:
+    """A lease ran out, or its worker is known to be dead: the task went back, or to the dead letters."""
+
+    task_id: int
+    type: str
+    worker_id: str | None
+    attempt: int
+    to: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class WorkerRegistered:
+    worker_id: str
+    hostname: str
+    pid: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class WorkerHeartbeatSent:
+    worker_id: str
+    busy: int
+    slots: int
+    uptime_s: float
+
+
+@dataclass(frozen=True)
+class WorkerStateChanged:
+    worker_id: str
+    status: str
+    why: str
+
+
+@dataclass(frozen=True)
+class WorkerStopped:
+    worker_id: str
+    released: int
+    uptime_s: float
+
+
+@dataclass(frozen=True)
+class WorkerProcessLost:
+    """A worker process ended or was ended by its supervisor, and is replaced."""
+
+    worker_id: str
+    pid: int
+    exit_code: int | None
+    reason: str
+    restarts: int
+    replaced_in_s: float | None
+
+
+@dataclass(frozen=True)
+class StoreUnavailable:
+    """The store could not be reached; the worker keeps what it knows and tries again in `retry_in_s`."""
+
+    worker_id: str
+    error: str
+    since_s: float
+    retry_in_s: float
+
+
+@dataclass(frozen=True)
+class StoreRecovered:
+    worker_id: str
+    down_s: float
+
+
+@dataclass(frozen=True)
+class ScheduleFired:
+    schedule: str
+    task_id: int
+    due_at: float
+    missed: int  # slots passed over by the schedule's policy
+
+
+@dataclass(frozen=True)
+class TasksPruned:
+    count: int
+
+
+@dataclass(frozen=True)
+class ListenerFailed:
+    """A listener raised; the event it was given is named, and the task went on."""
+
+    listener: str
+    event: str
+    error: str
+
+
+Event = Union[
+    TaskEnqueued,
+    TasksEnqueued,
+    TaskClaimed,
+    TaskStarted,
+    TaskCompleted,
+    TaskFailedForGood,
+    TaskRetried,
+    TaskSnoozed,
+    TaskDeadLettered,
+    TaskCancelledEvent,
+    TaskReleased,
+    TaskStuck,
+    LeasesRenewed,
+    LeaseLostEvent,
+    LeaseExpired,
+    WorkerRegistered,
+    WorkerHeartbeatSent,
+    WorkerStateChanged,
+    WorkerStopped,
+    WorkerProcessLost,
+    StoreUnavailable,
+    StoreRecovered,
+    ScheduleFired,
+    TasksPruned,
+    ListenerFailed,
+]
+Emit = Callable[[Event], None]
+
+
+def emit_nothing(event: Event) -> None:
+    """An Emit for those who do not want to know."""

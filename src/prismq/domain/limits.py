@@ -1,0 +1,37 @@
+"""Every bound of the system and the reason for it, in one place."""
+
+from __future__ import annotations
+
+# A queue is not a file store: past this, keep the data elsewhere and enqueue where it lies.
+PAYLOAD_BYTES_MAX = 1_048_576
+# A result is kept in the task's row and read by every list that shows it.
+RESULT_BYTES_MAX = 1_048_576
+# Names end up in labels, file names and terminals.
+NAME_CHARS_MAX = 200
+KEY_CHARS_MAX = 500
+TAGS_MAX = 32
+# A traceback past this is recursion; its head and its tail tell the story.
+TRACEBACK_CHARS_MAX = 32_768
+ERROR_CHARS_MAX = 4_096
+LOG_MESSAGE_CHARS_MAX = 8_192
+LOG_DETAILS_BYTES_MAX = 65_536
+# One attempt may not fill the disk: past this many lines the rest is counted, not kept.
+LOGS_PER_ATTEMPT_MAX = 2_000
+PRIORITY_MIN, PRIORITY_MAX = -1_000_000, 1_000_000
+ATTEMPTS_MAX = 10_000
+# SQLite's dates end with the year 9999; a century is a typing error all the same.
+DELAY_S_MAX = 100 * 366 * 86_400.0
+
+# One transaction should hold the writer's lock for milliseconds, whatever the backlog is.
+CLAIM_BATCH_MAX = 1_000
+BULK_CHUNK = 5_000
+BOOK_CHUNK = 20_000
+PROMOTE_CHUNK = 1_000
+EXPIRE_CHUNK = 500
+PRUNE_CHUNK = 500
+# Work taken by filter goes in pieces, so that nobody waits behind a million rows.
+FILTER_CHUNK = 1_000
+# Entries a journal holds while its store is out of reach; past this, logs are dropped and counted.
+JOURNAL_LOGS_MAX = 50_000
+# What a worker may hold beyond its slots; more would be lost time for others if it died.
+PREFETCH_MAX = 256

@@ -1,0 +1,44 @@
+"""Hands each event to every listener. One that raises is told of once and never stops the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from prismq.domain.events import Event
+
+Listener = Callable[[Event], None]
+_logger = logging.getLogger("prismq.queue")
+
+
+class Fanout:
+    """An Emit with any number of listeners behind it."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners: tuple[Listener, ...] = listeners
+        self._told: set[tuple[int, type]] = set()
+
+    def add(self, listener: Listener) -> None:
+        """Have `listener` called with every event from now on, in the thread that reports it."""
+        self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Call it no more."""
+        self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def __call__(self, event: Event) -> None:
+        """Emit."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - whatever a listener does, the task goes on
+                self._tell(listener, event, error)
+
+    def _tell(self, listener: Listener, event: Event, error: Exception) -> None:
+        kind = (id(listener), type(error))
+        if kind not in self._told:
+            self._told.add(kind)
+            name = getattr(listener, "__qualname__", type(listener).__name__)
+            _logger.warning(
+                "listener %s failed on %s (%r); told once, and the task went on", name, type(event).__name__, error
+            )

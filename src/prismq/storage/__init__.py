@@ -1,0 +1,1 @@
+"""What is kept, and how: one contract, and an engine per folder."""

@@ -1,0 +1,118 @@
+"""The books: counts and statistics, kept by whoever changes a task, in the same transaction.
+
+They cover tasks with id <= booked_id. A Ledger is one transaction's entries, summed and written once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+
+from prismq.domain.limits import BOOK_CHUNK
+from prismq.domain.sketch import Sketch
+from prismq.domain.times import epoch_to_text
+from prismq.storage.sqlite.queries import query
+
+MINUTE_S = 60
+
+_TAIL_SPAN = query("tail_span")
+_TAIL_COUNTS = query("tail_counts")
+_MEND_TAIL = query("mend_tail")
+_SET_BOOKED = query("set_booked")
+_ADD_DEPTH = query("add_depth")
+_ADD_STATS = query("add_stats")
+
+
+def band_of(priority: int) -> str:
+    """The books keep three bands, not every number that somebody may use as a priority."""
+    return "high" if priority < 100 else "normal" if priority == 100 else "low"
+
+
+def slot_of(now: float) -> str:
+    """The minute that `now` falls into, as the table's text."""
+    return epoch_to_text(now - now % MINUTE_S)[:19]
+
+
+class _Ended:
+    """One (slot, queue, type, outcome) of the statistics."""
+
+    __slots__ = ("attempts", "retried", "run", "run_s", "tasks", "wait", "wait_s")
+
+    def __init__(self) -> None:
+        self.tasks = self.attempts = self.retried = 0
+        self.wait_s = self.run_s = 0.0
+        self.wait, self.run = Sketch(), Sketch()
+
+
+class Ledger:
+    """What one write transaction changes in the books. Open it first: it books the new rows."""
+
+    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+        self._connection = connection
+        self._slot = slot_of(now)
+        self._depth: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._ended: defaultdict[tuple[str, str, str], _Ended] = defaultdict(_Ended)
+        self.booked_id = self._book_tail(epoch_to_text(now))
+
+    def _book_tail(self, now_text: str) -> int:
+        connection = self._connection
+        booked, newest = connection.execute(_TAIL_SPAN).fetchone()
+        if newest <= booked:
+            return int(booked)
+        # A bounded number a transaction; rows above are counted later, with the status they have then.
+        until = min(newest, booked + BOOK_CHUNK)
+        rows = connection.execute(_TAIL_COUNTS, (booked, until, now_text)).fetchall()
+        if any(row[6] for row in rows):
+            connection.execute(_MEND_TAIL, (booked, until, now_text))
+            rows = connection.execute(_TAIL_COUNTS, (booked, until, now_text)).fetchall()
+        connection.execute(_SET_BOOKED, (until,))
+        for queue, type_, status, band, slot, count, _ in rows:
+            self._depth[queue, type_, status, band] += count
+            connection.execute(_ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None))
+        return int(until)
+
+    def move(self, task_id: int, queue: str, type_: str, priority: int, before: str, after: str) -> None:
+        """A task went from one status to another. New rows above the booked ones are counted later, as they are."""
+        if task_id <= self.booked_id:
+            band = band_of(priority)
+            self._depth[queue, type_, before, band] -= 1
+            self._depth[queue, type_, after, band] += 1
+
+    def change(self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]) -> None:
+        """The same for a (status, priority) that became another."""
+        if task_id <= self.booked_id:
+            self._depth[queue, type_, before[0], band_of(before[1])] -= 1
+            self._depth[queue, type_, after[0], band_of(after[1])] += 1
+
+    def ended(
+        self, queue: str, type_: str, outcome: str, *, attempts: int = 0, wait_s: float | None = None,
+        run_s: float | None = None,
+    ) -> None:
+        """An attempt or a task ended as `outcome`; times in seconds, where the handler ran."""
+        entry = self._ended[queue, type_, outcome]
+        entry.tasks += 1
+        entry.attempts += attempts
+        if attempts > 1:
+            entry.retried += 1
+        if wait_s is not None:
+            entry.wait_s += wait_s
+            entry.wait.add(wait_s)
+        if run_s is not None:
+            entry.run_s += run_s
+            entry.run.add(run_s)
+
+    def close(self) -> None:
+        """Write what was summed; the last thing before the commit."""
+        changed = [(*key, delta) for key, delta in self._depth.items() if delta]
+        if changed:
+            self._connection.executemany(_ADD_DEPTH, changed)
+        if self._ended:
+            slot = self._slot
+            self._connection.executemany(
+                _ADD_STATS,
+                [
+                    (slot, MINUTE_S, queue, type_, outcome, e.tasks, e.attempts, e.retried, e.wait_s, e.run_s,
+                     e.wait.to_json() if e.wait.count else None, e.run.to_json() if e.run.count else None)
+                    for (queue, type_, outcome), e in self._ended.items()
+                ],
+            )

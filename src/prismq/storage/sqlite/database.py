@@ -1,0 +1,257 @@
+"""The file and its connections: one a thread, one writer a process at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Union
+
+from typing_extensions import Self
+
+from prismq.clock import SYSTEM_CLOCK
+from prismq.domain.errors import QueueDatabaseError, QueueSchemaError
+from prismq.domain.sketch import merge_json
+from prismq.storage.sqlite.errors import translate, translated
+from prismq.storage.sqlite.location import check_location
+from prismq.storage.sqlite.pragmas import PRAGMAS, SQLITE_VERSION_MIN, Durability
+
+Parameters = Union[Sequence[Any], Mapping[str, Any]]
+
+# Connections inherited through fork: using or closing them in the child would break the parent's locks,
+# so they are kept from the garbage collector.
+_inherited: list[Any] = []
+
+
+class _Local(threading.local):
+    connection: sqlite3.Connection | None = None
+    depth: int = 0  # of nested transactions on this thread's connection
+    pid: int = 0
+
+
+class QueueDatabase:
+    """The SQLite database of a queue. Safe to share between threads and across a fork.
+
+    `db_path`: a path, `:memory:`, or None for `PRISMQ_QUEUE_DB_PATH` or the default path. `durability`:
+    "normal" survives a crash of the process, "full" also power loss (an fsync for every commit).
+    `busy_timeout_s`: how long to wait for another program's lock before QueueBusyError. `adopt`: allow
+    initialize_schema() to add the queue's tables to a file that holds tables of another program.
+
+    The file is opened at the first use, not here. Raises QueueDatabaseError where it cannot be.
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] | None = None,
+        *,
+        durability: Durability = "normal",
+        busy_timeout_s: float | None = None,
+        adopt: bool = False,
+    ) -> None:
+        if db_path is None:
+            from prismq.config import resolve_database
+
+            db_path = resolve_database(None).require_path()
+        self.db_path: Path = Path(db_path)
+        self.durability: Durability = durability
+        self.adopt = adopt
+        self._busy_ms = PRAGMAS["busy_timeout"] if busy_timeout_s is None else int(busy_timeout_s * 1000)
+        self._in_memory = str(db_path) == ":memory:"
+        self._local = _Local()
+        self._shared: sqlite3.Connection | None = None  # the one connection of an in-memory database
+        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        self._guard = threading.Lock()
+        # Threads of one process queue up here: SQLite's own wait is a sleep that favours nobody.
+        self._writer = threading.RLock()
+        self._checked = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"QueueDatabase({str(self.db_path)!r})"
+
+    # -- connections
+
+    def get_connection(self) -> sqlite3.Connection:
+        """This thread's connection: `sqlite3.Row` rows, autocommit outside `transaction()`."""
+        local = self._local
+        if local.connection is not None and local.pid == os.getpid():
+            return local.connection
+        return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        pid = os.getpid()
+        with self._guard:
+            self._leave_inherited(pid)
+            connection = self._shared if self._in_memory else None
+            if connection is None:
+                connection = self._connect()
+                self._opened.append((pid, connection))
+                if self._in_memory:
+                    self._shared = connection
+        self._local.connection, self._local.pid, self._local.depth = connection, pid, 0
+        return connection
+
+    def _leave_inherited(self, pid: int) -> None:
+        foreign = [entry for entry in self._opened if entry[0] != pid]
+        if foreign:
+            _inherited.extend(foreign)
+            self._opened = [entry for entry in self._opened if entry[0] == pid]
+            self._shared = None
+            self._writer = threading.RLock()  # the parent's may have been held when it forked
+
+    def _connect(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
+            needed = ".".join(map(str, SQLITE_VERSION_MIN))
+            raise QueueDatabaseError(f"this Python has SQLite {sqlite3.sqlite_version}; prismq needs {needed} or later")
+        if not self._checked and not self._in_memory:
+            check_location(self.db_path)
+            self._checked = True
+        path = str(self.db_path)
+        with translated(path):
+            connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=self._busy_ms / 1000, cached_statements=256
+            )
+        try:
+            with translated(path):
+                connection.row_factory = sqlite3.Row
+                self._switch_to_wal(connection)
+                for name, value in PRAGMAS.items():
+                    if name == "busy_timeout":
+                        value = self._busy_ms
+                    if name == "synchronous" and self.durability == "full":
+                        value = "FULL"
+                    connection.execute(f"PRAGMA {name} = {value}")
+                connection.create_function("prismq_merge_bins", 2, merge_json, deterministic=True)
+        except QueueDatabaseError:
+            connection.close()
+            raise
+        return connection
+
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        # The switch of a new file needs it for itself, and SQLite does not wait for that by itself.
+        deadline = SYSTEM_CLOCK.monotonic() + self._busy_ms / 1000
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or SYSTEM_CLOCK.monotonic() > deadline:
+                    raise
+                SYSTEM_CLOCK.wait(threading.Event(), 0.01)
+
+    def close(self) -> None:
+        """Close every connection of this process. The object can be used again; it then opens anew."""
+        with self._guard:
+            self._leave_inherited(os.getpid())
+            opened, self._opened, self._shared = self._opened, [], None
+            self._local = _Local()
+        for _, connection in opened:
+            connection.close()
+
+    # -- statements
+
+    def execute(self, sql: str, params: Parameters = ()) -> sqlite3.Cursor:
+        """Run one statement; outside `transaction()` it is its own transaction.
+
+        Raises QueueBusyError or QueueDatabaseError.
+        """
+        try:
+            if self._local.depth or sql.lstrip()[:6].upper() == "SELECT":
+                return self.get_connection().execute(sql, params)
+            with self._writer:
+                return self.get_connection().execute(sql, params)
+        except sqlite3.Error as error:
+            raise translate(error, str(self.db_path)) from error
+
+    def execute_read(self, sql: str, params: Parameters = ()) -> sqlite3.Row:
+        """The first row of a statement that only reads, without queueing up with the writers."""
+        with translated(str(self.db_path)):
+            row: sqlite3.Row = self.get_connection().execute(sql, params).fetchone()
+        return row
+
+    def execute_many(self, sql: str, param_list: Iterable[Parameters]) -> None:
+        """Run one statement for each set of parameters, all in one transaction."""
+        with self.transaction() as connection:
+            connection.executemany(sql, param_list)
+
+    @contextmanager
+    def transaction(self, *, keep_integrity_errors: bool = False) -> Iterator[sqlite3.Connection]:
+        """BEGIN IMMEDIATE; commits at the end, rolls back on any exception. Nested, it joins the outer one.
+
+        Raises QueueBusyError or QueueDatabaseError for SQLite's errors; `keep_integrity_errors` lets
+        sqlite3.IntegrityError through for a caller that knows what to do. IMMEDIATE, because a transaction that reads first and then writes meets SQLITE_BUSY at once when
+        another has written between: the busy timeout does not apply to it.
+        """
+        local = self._local
+        if local.depth and local.pid == os.getpid():
+            local.depth += 1
+            try:
+                yield self.get_connection()
+            finally:
+                local.depth -= 1
+            return
+        connection = self.get_connection()
+        with self._writer:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                local.depth = 1
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as error:
+                self._roll_back(connection)
+                if isinstance(error, sqlite3.IntegrityError) and keep_integrity_errors:
+                    raise
+                if isinstance(error, sqlite3.Error):
+                    raise translate(error, str(self.db_path)) from error
+                raise
+            finally:
+                local.depth = 0
+
+    @staticmethod
+    def _roll_back(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:  # SQLite has rolled back by itself (full disk, I/O error)
+                return
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside `transaction()`."""
+        return self._local.depth > 0
+
+    @property
+    def writer(self) -> threading.RLock:
+        """The lock that threads of this process queue up at before they write."""
+        return self._writer
+
+    # -- schema
+
+    def initialize_schema(self) -> None:
+        """Create the tables, or upgrade them. Safe when several processes do it at once.
+
+        Raises QueueSchemaError where the file belongs to something else, or to a newer prismq.
+        """
+        from prismq.storage.sqlite.schema import migrate
+
+        migrate(self)
+
+    def require_schema(self) -> None:
+        """Raise QueueSchemaError unless the file holds the schema of this version."""
+        from prismq.storage.sqlite.schema import pending
+
+        waiting = pending(self)
+        if waiting:
+            raise QueueSchemaError(
+                f"{self.db_path} has no queue, or an older one (missing migrations: {', '.join(map(str, waiting))}). "
+                f"Run `prismq init` for a new queue or `prismq migrate` for an old one"
+            )

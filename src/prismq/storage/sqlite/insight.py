@@ -1,0 +1,79 @@
+"""Figures whose cost does not depend on how many tasks there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from prismq.domain.times import epoch_to_text, text_to_epoch
+from prismq.storage.contract import Outcomes
+from prismq.storage.sqlite.books import slot_of
+from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.queries import query
+
+_TAIL_COUNTS = query("tail_counts")
+_TAIL_SPAN = query("tail_span")
+_READY_QUEUES = query("ready_queues")
+_PRIORITIES_OF_QUEUE = query("ready_priorities_of_queue")
+_OLDEST_OF_QUEUE = query("oldest_of_queue")
+_BAND = "CASE WHEN priority < 100 THEN 'high' WHEN priority = 100 THEN 'normal' ELSE 'low' END"
+_END_OF_TIME = "9999-12-31 23:59:59.999"
+
+Depth = dict[tuple[str, str, str, str], int]
+
+
+class SqliteInsight:
+    """The Insight protocol on SQLite."""
+
+    def __init__(self, database: QueueDatabase) -> None:
+        self._database = database
+
+    def depth(self) -> Depth:
+        """See Insight.depth. Reads only: new rows that nobody has booked yet are added up here."""
+        connection = self._database.get_connection()
+        counts: Counter[tuple[str, str, str, str]] = Counter()
+        nested = connection.in_transaction
+        if not nested:
+            self._database.execute("SELECT 1")  # translate a fault before the transaction is opened
+            connection.execute("BEGIN")  # one moment for the books and the rows above them
+        try:
+            for queue, type_, status, band, tasks in connection.execute("SELECT * FROM queue_depth"):
+                counts[queue, type_, status, band] += tasks
+            booked, newest = connection.execute(_TAIL_SPAN).fetchone()
+            for queue, type_, status, band, _, tasks, _ in connection.execute(
+                _TAIL_COUNTS, (booked, newest, _END_OF_TIME)
+            ):
+                counts[queue, type_, status, band] += tasks
+        finally:
+            if not nested:
+                connection.execute("COMMIT")
+        return {key: tasks for key, tasks in counts.items() if tasks}
+
+    def recount(self) -> Depth:
+        """See Insight.recount."""
+        sql = f"SELECT queue, type, status, {_BAND}, count(*) FROM task_queue GROUP BY 1, 2, 3, 4"
+        return {tuple(row[:4]): row[4] for row in self._database.execute(sql).fetchall()}
+
+    def outcomes(self, since: float, until: float) -> list[Outcomes]:
+        """See Insight.outcomes."""
+        rows = self._database.execute(
+            "SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins FROM task_stats"
+            " WHERE slot_utc >= ? AND slot_utc <= ?",
+            (slot_of(since), epoch_to_text(until)),
+        ).fetchall()
+        return [Outcomes(*row) for row in rows]
+
+    def oldest_ready_s(self, now: float, queue: str | None = None) -> float | None:
+        """See Insight.oldest_ready_s; `queue` restricts it to one."""
+        text = epoch_to_text(now)
+        queues = [row[0] for row in self._database.execute(_READY_QUEUES).fetchall()] if queue is None else [queue]
+        ages = []
+        for name in queues:
+            for (priority,) in self._database.execute(_PRIORITIES_OF_QUEUE, (name,)).fetchall():
+                # The lowest id of each class was written first, though a delayed one may have become due later.
+                head = self._database.execute(_OLDEST_OF_QUEUE, (name, text, 1, None, priority)).fetchone()
+                if head:
+                    row = self._database.execute(
+                        "SELECT run_after_utc FROM task_queue WHERE id = ?", (head[1],)
+                    ).fetchone()
+                    ages.append(now - text_to_epoch(row[0]) if row else 0.0)
+        return max(0.0, max(ages)) if ages else None

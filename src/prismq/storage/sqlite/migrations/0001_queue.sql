@@ -1,0 +1,265 @@
+-- Tables, indexes, triggers and views of the queue. Times are UTC text, `YYYY-MM-DD HH:MM:SS[.SSS]`.
+
+CREATE TABLE task_queue (
+    id                     INTEGER PRIMARY KEY AUTOINCREMENT,
+    type                   TEXT NOT NULL,
+    queue                  TEXT NOT NULL DEFAULT 'default',
+    priority               INTEGER NOT NULL DEFAULT 100,
+    payload                TEXT NOT NULL,
+    compatibility          TEXT NOT NULL DEFAULT '{}',
+    status                 TEXT NOT NULL DEFAULT 'queued' CHECK (status IN ('scheduled', 'queued', 'claimed',
+                               'processing', 'completed', 'failed', 'dead_letter', 'cancelled')),
+    attempts               INTEGER NOT NULL DEFAULT 0,
+    max_attempts           INTEGER NOT NULL DEFAULT 5,
+    run_after_utc          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
+    lease_until_utc        TEXT,
+    reserved_at_utc        TEXT,
+    processing_started_utc TEXT,
+    finished_at_utc        TEXT,
+    locked_by              TEXT,
+    error_message          TEXT,
+    idempotency_key        TEXT,
+    created_at_utc         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
+    updated_at_utc         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
+    -- Rows are written by hand too: text that is not JSON must not stop the insert.
+    region                 TEXT GENERATED ALWAYS AS (
+                               CASE WHEN compatibility <> '{}' AND json_valid(compatibility)
+                                    THEN json_extract(compatibility, '$.region') END) VIRTUAL,
+    format                 TEXT GENERATED ALWAYS AS (
+                               CASE WHEN json_valid(payload) THEN json_extract(payload, '$.format') END) VIRTUAL,
+    -- What a worker must be able to serve: the type, and the compatibility where there is one.
+    route                  TEXT GENERATED ALWAYS AS (
+                               CASE WHEN compatibility = '{}' THEN type
+                                    ELSE type || char(10) || compatibility END) VIRTUAL,
+    tags                   TEXT,
+    timeout_seconds        REAL,
+    backoff                TEXT,
+    retention_seconds      REAL,
+    result                 TEXT,
+    progress               TEXT,
+    headers                TEXT,
+    schedule               TEXT,
+    crashes                INTEGER NOT NULL DEFAULT 0,
+    cancel_requested_utc   TEXT,
+    fencing_token          INTEGER NOT NULL DEFAULT 0,
+    -- Raised by every statement of ours that changes what the books count; see the triggers.
+    revision               INTEGER NOT NULL DEFAULT 0
+);
+
+-- The claim: in order of priority, for a whole queue or for one route of it.
+CREATE INDEX ix_task_ready ON task_queue (queue, priority, id) WHERE status = 'queued';
+CREATE INDEX ix_task_route ON task_queue (queue, route, priority, id) WHERE status = 'queued';
+-- Promotion of what has become due.
+CREATE INDEX ix_task_due ON task_queue (run_after_utc) WHERE status = 'scheduled';
+-- Renewal, reaper, cancellation: the few tasks in someone's hands.
+CREATE INDEX ix_task_held ON task_queue (locked_by) WHERE status IN ('claimed', 'processing');
+-- Retention, and what ended lately: a task is in one of the two. Then those with a retention of their own.
+CREATE INDEX ix_task_finished ON task_queue (finished_at_utc) WHERE status IN ('completed', 'cancelled');
+CREATE INDEX ix_task_keep_until ON task_queue (julianday(finished_at_utc) + retention_seconds / 86400.0)
+    WHERE retention_seconds IS NOT NULL;
+CREATE INDEX ix_task_failures ON task_queue (finished_at_utc) WHERE status IN ('failed', 'dead_letter');
+-- Whole indexes over the status would be rewritten three times in the life of each task and serve no query
+-- of ours; over the tasks that wait for a person they serve the lists and the bulk actions.
+CREATE INDEX ix_task_status_prio_time ON task_queue (status, priority, run_after_utc, id)
+    WHERE status IN ('failed', 'dead_letter', 'cancelled');
+CREATE INDEX ix_task_type_status ON task_queue (type, status)
+    WHERE status IN ('failed', 'dead_letter', 'cancelled');
+CREATE INDEX ix_task_region ON task_queue (region) WHERE region IS NOT NULL;
+CREATE INDEX ix_task_format ON task_queue (format) WHERE format IS NOT NULL;
+CREATE UNIQUE INDEX uq_task_idempotency ON task_queue (idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+CREATE TABLE unique_keys (
+    unique_key TEXT PRIMARY KEY,
+    task_id    INTEGER NOT NULL,
+    until_utc  TEXT NOT NULL,
+    pending    INTEGER NOT NULL DEFAULT 0  -- 1: held until the task has ended, too
+) WITHOUT ROWID;
+
+CREATE TABLE task_attempts (
+    task_id         INTEGER NOT NULL REFERENCES task_queue (id) ON DELETE CASCADE,
+    fencing_token   INTEGER NOT NULL,
+    attempt         INTEGER NOT NULL,
+    outcome         TEXT NOT NULL,
+    worker_id       TEXT,
+    reserved_at_utc TEXT,
+    started_at_utc  TEXT,
+    finished_at_utc TEXT,
+    error_type      TEXT,
+    error_message   TEXT,
+    traceback       TEXT,
+    retry_at_utc    TEXT,
+    PRIMARY KEY (task_id, fencing_token)
+);
+
+CREATE TABLE task_logs (
+    log_id  INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id INTEGER NOT NULL REFERENCES task_queue (id) ON DELETE CASCADE,
+    at_utc  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
+    level   TEXT NOT NULL DEFAULT 'INFO',
+    message TEXT,
+    details TEXT,
+    attempt INTEGER
+);
+CREATE INDEX ix_logs_task ON task_logs (task_id, at_utc);
+
+CREATE TABLE workers (
+    worker_id      TEXT PRIMARY KEY,
+    capabilities   TEXT NOT NULL DEFAULT '{}',
+    heartbeat_utc  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
+    status         TEXT NOT NULL DEFAULT 'active',
+    hostname       TEXT,
+    pid            INTEGER,
+    supervisor_id  TEXT,
+    queues         TEXT,
+    types          TEXT,
+    strategy       TEXT,
+    version        TEXT,
+    slots          INTEGER NOT NULL DEFAULT 0,
+    busy           INTEGER NOT NULL DEFAULT 0,
+    held           INTEGER NOT NULL DEFAULT 0,
+    started_at_utc TEXT,
+    stopped_at_utc TEXT,
+    last_claim_utc TEXT,
+    last_look_utc  TEXT,
+    restarts       INTEGER NOT NULL DEFAULT 0,
+    completed      INTEGER NOT NULL DEFAULT 0,
+    failed         INTEGER NOT NULL DEFAULT 0,
+    retried        INTEGER NOT NULL DEFAULT 0,
+    cpu_percent    REAL,
+    memory_bytes   INTEGER,
+    hint_port      INTEGER,
+    note           TEXT
+);
+
+CREATE TABLE worker_commands (
+    command_id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    worker_id    TEXT NOT NULL,
+    command      TEXT NOT NULL,
+    argument     INTEGER,
+    asked_by     TEXT,
+    asked_at_utc TEXT NOT NULL,
+    taken_at_utc TEXT
+);
+CREATE INDEX ix_commands_waiting ON worker_commands (worker_id) WHERE taken_at_utc IS NULL;
+
+CREATE TABLE queues (
+    queue         TEXT PRIMARY KEY,
+    paused_at_utc TEXT,
+    paused_by     TEXT,
+    max_running   INTEGER
+) WITHOUT ROWID;
+
+CREATE TABLE schedules (
+    schedule       TEXT PRIMARY KEY,
+    expression     TEXT NOT NULL,
+    timezone       TEXT NOT NULL DEFAULT 'UTC',
+    missed         TEXT NOT NULL DEFAULT 'latest',
+    template       TEXT NOT NULL,  -- JSON: the options and the payload of each task
+    last_slot_utc  TEXT NOT NULL,
+    last_task_id   INTEGER,
+    paused_at_utc  TEXT,
+    updated_at_utc TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- The books: counts are kept, not counted. They cover the tasks with id <= booked_id; whoever changes tasks
+-- first books the rows above it, so that an insert costs nothing extra.
+CREATE TABLE books (
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    booked_id INTEGER NOT NULL
+);
+INSERT INTO books VALUES (1, 0);
+
+CREATE TABLE queue_depth (
+    queue  TEXT NOT NULL,
+    type   TEXT NOT NULL,
+    status TEXT NOT NULL,
+    band   TEXT NOT NULL,  -- high: priority < 100, normal: 100, low: > 100
+    tasks  INTEGER NOT NULL,
+    PRIMARY KEY (queue, type, status, band)
+) WITHOUT ROWID;
+
+CREATE TABLE task_stats (
+    slot_utc  TEXT NOT NULL,
+    span_s    INTEGER NOT NULL,
+    queue     TEXT NOT NULL,
+    type      TEXT NOT NULL,
+    outcome   TEXT NOT NULL,
+    tasks     INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL DEFAULT 0,  -- sum over the tasks that ended
+    retried   INTEGER NOT NULL DEFAULT 0,  -- of those, how many needed more than one
+    wait_s    REAL NOT NULL DEFAULT 0,
+    run_s     REAL NOT NULL DEFAULT 0,
+    wait_bins TEXT,                        -- JSON {bin: count}, log-spaced; see domain/sketch.py
+    run_bins  TEXT,
+    PRIMARY KEY (slot_utc, span_s, queue, type, outcome)
+);
+
+-- Rows changed by hand: our own statements raise `revision`, so an equal one is somebody else's.
+CREATE TRIGGER tr_task_changed_by_hand
+AFTER UPDATE OF status, queue, type, priority, run_after_utc ON task_queue
+WHEN NEW.revision = OLD.revision
+BEGIN
+    UPDATE task_queue
+       SET revision = revision + 1,
+           updated_at_utc = strftime('%Y-%m-%d %H:%M:%f', 'now'),
+           status = CASE WHEN status = 'queued' AND run_after_utc > strftime('%Y-%m-%d %H:%M:%f', 'now')
+                         THEN 'scheduled' ELSE status END
+     WHERE id = NEW.id;
+    INSERT INTO queue_depth (queue, type, status, band, tasks)
+    SELECT OLD.queue, OLD.type, OLD.status,
+           CASE WHEN OLD.priority < 100 THEN 'high' WHEN OLD.priority = 100 THEN 'normal' ELSE 'low' END, -1
+     WHERE OLD.id <= (SELECT booked_id FROM books)
+    ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks;
+    INSERT INTO queue_depth (queue, type, status, band, tasks)
+    SELECT queue, type, status,
+           CASE WHEN priority < 100 THEN 'high' WHEN priority = 100 THEN 'normal' ELSE 'low' END, 1
+      FROM task_queue
+     WHERE id = NEW.id AND id <= (SELECT booked_id FROM books)
+    ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks;
+END;
+
+-- Deletions are few and in small batches, ours too: one rule for all of them.
+CREATE TRIGGER tr_task_deleted
+AFTER DELETE ON task_queue
+WHEN OLD.id <= (SELECT booked_id FROM books)
+BEGIN
+    INSERT INTO queue_depth (queue, type, status, band, tasks)
+    VALUES (OLD.queue, OLD.type, OLD.status,
+            CASE WHEN OLD.priority < 100 THEN 'high' WHEN OLD.priority = 100 THEN 'normal' ELSE 'low' END, -1)
+    ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks;
+END;
+
+CREATE VIEW v_queue_status_summary AS
+SELECT status, COUNT(*) AS task_count, AVG(attempts) AS avg_attempts,
+       MIN(created_at_utc) AS oldest_task, MAX(created_at_utc) AS newest_task
+  FROM task_queue
+ GROUP BY status;
+
+CREATE VIEW v_queue_type_summary AS
+SELECT type, status, COUNT(*) AS task_count, AVG(priority) AS avg_priority
+  FROM task_queue
+ GROUP BY type, status;
+
+-- The condition twice: the first is the index's own, and only then is the index used.
+CREATE VIEW v_worker_status AS
+SELECT w.worker_id, w.capabilities, w.heartbeat_utc, COUNT(t.id) AS active_tasks,
+       ROUND((JULIANDAY('now') - JULIANDAY(w.heartbeat_utc)) * 86400) AS seconds_since_heartbeat
+  FROM workers w
+  LEFT JOIN task_queue t
+    ON t.locked_by = w.worker_id AND t.status IN ('claimed', 'processing') AND t.status = 'processing'
+ GROUP BY w.worker_id;
+
+CREATE VIEW v_task_performance AS
+SELECT type, status, COUNT(*) AS task_count,
+       AVG(JULIANDAY(finished_at_utc) - JULIANDAY(processing_started_utc)) * 86400 AS avg_processing_seconds,
+       AVG(attempts) AS avg_attempts
+  FROM task_queue
+ WHERE finished_at_utc IS NOT NULL
+ GROUP BY type, status;
+
+CREATE VIEW v_recent_failures AS
+SELECT id, type, status, attempts, error_message, finished_at_utc
+  FROM task_queue
+ WHERE status IN ('failed', 'dead_letter')
+ ORDER BY finished_at_utc DESC
+ LIMIT 100;

@@ -1,0 +1,109 @@
+"""Who works here, and what is asked of them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from prismq.domain.times import epoch_to_text, to_text
+from prismq.domain.worker import Worker, WorkerCommand
+from prismq.storage.contract import WorkerReport
+from prismq.storage.sqlite.database import QueueDatabase
+
+_COLUMNS = [column.name for column in fields(Worker)]
+_REGISTER = (
+    f"INSERT OR REPLACE INTO workers ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
+)
+_HEARTBEAT = """
+UPDATE workers
+   SET heartbeat_utc = ?1, status = ?2, slots = ?3, busy = ?4, held = ?5, completed = completed + ?6,
+       failed = failed + ?7, retried = retried + ?8, last_claim_utc = coalesce(?9, last_claim_utc),
+       last_look_utc = coalesce(?10, last_look_utc), cpu_percent = ?11, memory_bytes = ?12, note = ?13
+ WHERE worker_id = ?14
+"""
+_LIVE = "status IN ('active', 'paused', 'draining')"
+
+
+class SqliteWorkerRegistry:
+    """The WorkerRegistry protocol on SQLite."""
+
+    def __init__(self, database: QueueDatabase) -> None:
+        self._database = database
+
+    def register(self, worker: Worker, now: float) -> None:
+        """See WorkerRegistry.register."""
+        values = {name: getattr(worker, name) for name in _COLUMNS}
+        for name in ("heartbeat_utc", "started_at_utc"):
+            values[name] = epoch_to_text(now)
+        for name in ("stopped_at_utc", "last_claim_utc", "last_look_utc"):
+            values[name] = None if values[name] is None else to_text(values[name])
+        self._database.execute(_REGISTER, values)
+
+    def heartbeat(self, report: WorkerReport, now: float) -> bool:
+        """See WorkerRegistry.heartbeat."""
+        cursor = self._database.execute(
+            _HEARTBEAT,
+            (epoch_to_text(now), report.status, report.slots, report.busy, report.held, report.completed,
+             report.failed, report.retried, _text(report.last_claim_at), _text(report.last_look_at),
+             report.cpu_percent, report.memory_bytes, report.note, report.worker_id),
+        )  # fmt: skip
+        return cursor.rowcount > 0
+
+    def stop(self, worker_id: str, status: str, note: str | None, now: float) -> None:
+        """See WorkerRegistry.stop."""
+        self._database.execute(
+            "UPDATE workers SET status = ?, note = ?, stopped_at_utc = ?, busy = 0, held = 0, hint_port = NULL"
+            " WHERE worker_id = ?",
+            (status, note, epoch_to_text(now), worker_id),
+        )
+
+    def get(self, worker_id: str) -> Worker | None:
+        """See WorkerRegistry.get."""
+        row = self._database.execute("SELECT * FROM workers WHERE worker_id = ?", (worker_id,)).fetchone()
+        return Worker.from_dict(dict(row)) if row else None
+
+    def all(self) -> list[Worker]:
+        """See WorkerRegistry.all."""
+        rows = self._database.execute("SELECT * FROM workers ORDER BY heartbeat_utc DESC, worker_id").fetchall()
+        return [Worker.from_dict(dict(row)) for row in rows]
+
+    def ask(self, worker_id: str, command: WorkerCommand, argument: int | None, by: str, now: float) -> None:
+        """See WorkerRegistry.ask."""
+        self._database.execute(
+            "INSERT INTO worker_commands (worker_id, command, argument, asked_by, asked_at_utc) VALUES (?, ?, ?, ?, ?)",
+            (worker_id, command.value, argument, by, epoch_to_text(now)),
+        )
+
+    def take_commands(self, worker_id: str, now: float) -> list[tuple[WorkerCommand, int | None, str]]:
+        """See WorkerRegistry.take_commands."""
+        # A look first: this is asked often and there is rarely anything.
+        waiting = "SELECT 1 FROM worker_commands WHERE worker_id = ? AND taken_at_utc IS NULL LIMIT 1"
+        if not self._database.execute(waiting, (worker_id,)).fetchone():
+            return []
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "UPDATE worker_commands SET taken_at_utc = ? WHERE worker_id = ? AND taken_at_utc IS NULL"
+                " RETURNING command_id, command, argument, asked_by",
+                (epoch_to_text(now), worker_id),
+            ).fetchall()
+        return [(WorkerCommand(row[1]), row[2], row[3] or "") for row in sorted(rows, key=lambda row: row[0])]
+
+    def hint_ports(self) -> list[int]:
+        """See WorkerRegistry.hint_ports."""
+        rows = self._database.execute(f"SELECT hint_port FROM workers WHERE hint_port IS NOT NULL AND {_LIVE}").fetchall()
+        return [int(row[0]) for row in rows]
+
+    def forget(self, before: float) -> int:
+        """See WorkerRegistry.forget."""
+        text = epoch_to_text(before)
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM worker_commands WHERE asked_at_utc < ?", (text,))
+            return connection.execute(
+                "DELETE FROM workers WHERE coalesce(stopped_at_utc, heartbeat_utc) < ? AND NOT EXISTS"
+                " (SELECT 1 FROM task_queue AS t WHERE t.locked_by = workers.worker_id"
+                " AND t.status IN ('claimed', 'processing'))",
+                (text,),
+            ).rowcount
+
+
+def _text(epoch_s: float | None) -> str | None:
+    return None if epoch_s is None else epoch_to_text(epoch_s)

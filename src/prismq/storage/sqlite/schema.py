@@ -1,0 +1,123 @@
+"""Numbered migrations: applied in order, under the writer's lock, checked against what was applied before."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from importlib import resources
+from typing import NamedTuple
+
+from prismq.domain.errors import QueueSchemaError
+from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.errors import translated
+from prismq.storage.sqlite.pragmas import APPLICATION_ID
+
+
+class Migration(NamedTuple):
+    """A file `NNNN_name.sql`."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Of the text with its line ends made the same on every system."""
+        return hashlib.sha256("\n".join(self.sql.splitlines()).encode()).hexdigest()[:16]
+
+
+def migrations() -> list[Migration]:
+    """Every migration of this version, in order."""
+    found = []
+    for file in resources.files("prismq.storage.sqlite").joinpath("migrations").iterdir():
+        if file.name.endswith(".sql"):
+            number, _, name = file.name[: -len(".sql")].partition("_")
+            found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
+def applied(database: QueueDatabase) -> dict[int, str]:
+    """Version -> checksum of what this file has; empty for a new file."""
+    with translated(str(database.db_path)):
+        connection = database.get_connection()
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone():
+            return {}
+        return dict(connection.execute("SELECT version, checksum FROM schema_migrations").fetchall())
+
+
+def pending(database: QueueDatabase) -> list[int]:
+    """The versions that this file lacks. Raises QueueSchemaError where it must not be touched."""
+    return [migration.version for migration in _missing(database)]
+
+
+def migrate(database: QueueDatabase) -> list[int]:
+    """Apply what is missing; the versions applied. Of several processes at once, one does it and the rest see it done."""
+    if not _missing(database):
+        return []
+    done: list[int] = []
+    with database.transaction() as connection:
+        for migration in _missing(database):
+            if migration.version == 1:
+                connection.execute(
+                    "CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+                    " checksum TEXT NOT NULL, applied_at_utc TEXT NOT NULL"
+                    " DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')))"
+                )
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            for statement in statements(migration.sql):
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES (?, ?, ?)",
+                (migration.version, migration.name, migration.checksum),
+            )
+            done.append(migration.version)
+    return done
+
+
+def statements(script: str) -> list[str]:
+    """The statements of a script; executescript would commit the transaction they must share."""
+    found, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if line.rstrip().endswith(";") and sqlite3.complete_statement(current):
+            found.append(current.strip())
+            current = ""
+    if current.strip() and not all(line.lstrip().startswith("--") or not line.strip() for line in current.splitlines()):
+        found.append(current.strip())
+    return found
+
+
+def _missing(database: QueueDatabase) -> list[Migration]:
+    ours = migrations()
+    theirs = applied(database)
+    if not theirs:
+        _refuse_foreign_tables(database)
+    newest = ours[-1].version
+    newer = [version for version in theirs if version > newest]
+    if newer:
+        raise QueueSchemaError(
+            f"{database.db_path} has schema version {max(newer)}; this prismq knows versions up to {newest}. "
+            f"Upgrade prismq on this machine. A newer schema is never downgraded; to go back, restore a backup"
+        )
+    for migration in ours:
+        if migration.version in theirs and theirs[migration.version] != migration.checksum:
+            raise QueueSchemaError(
+                f"migration {migration.version} ({migration.name}) of {database.db_path} is not the one that this "
+                f"prismq ships. The file was made by a changed copy of prismq: restore a backup or use that copy"
+            )
+    return [migration for migration in ours if migration.version not in theirs]
+
+
+def _refuse_foreign_tables(database: QueueDatabase) -> None:
+    with translated(str(database.db_path)):
+        connection = database.get_connection()
+        rows = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' LIMIT 5"
+        ).fetchall()
+    names = [row[0] for row in rows]
+    if names and not database.adopt:
+        raise QueueSchemaError(
+            f"{database.db_path} is a SQLite database of another program (tables: {', '.join(names)}) and holds no queue. "
+            f"Give another path, or, to keep the queue in that file beside your own tables, run "
+            f"`prismq init --adopt` or open it once with PrismQ(path, adopt=True)"
+        )

@@ -1,0 +1,8 @@
+INSERT INTO task_stats (slot_utc, span_s, queue, type, outcome, tasks, attempts, retried, wait_s, run_s,
+                        wait_bins, run_bins)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE
+   SET tasks = tasks + excluded.tasks, attempts = attempts + excluded.attempts,
+       retried = retried + excluded.retried, wait_s = wait_s + excluded.wait_s, run_s = run_s + excluded.run_s,
+       wait_bins = prismq_merge_bins(wait_bins, excluded.wait_bins),
+       run_bins = prismq_merge_bins(run_bins, excluded.run_bins)

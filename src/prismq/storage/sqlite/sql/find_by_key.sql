@@ -1,0 +1,1 @@
+SELECT id FROM task_queue WHERE idempotency_key = ?

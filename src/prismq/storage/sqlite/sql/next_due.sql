@@ -1,0 +1,1 @@
+SELECT min(run_after_utc) FROM task_queue WHERE status = 'scheduled'

@@ -1,0 +1,1 @@
+UPDATE task_queue SET result = ? WHERE id = ? AND fencing_token = ? AND status = 'completed'

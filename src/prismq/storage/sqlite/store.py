@@ -1,0 +1,61 @@
+"""The embedded store: the contract's narrow protocols over one file."""
+
+from __future__ import annotations
+
+from prismq.domain.errors import QueueDatabaseError
+from prismq.storage.sqlite.admin import SqliteTaskAdmin
+from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.errors import translated
+from prismq.storage.sqlite.inbox import SqliteInbox
+from prismq.storage.sqlite.insight import SqliteInsight
+from prismq.storage.sqlite.queues import SqliteQueueAdmin
+from prismq.storage.sqlite.registry import SqliteWorkerRegistry
+from prismq.storage.sqlite.schedules import SqliteSchedules
+from prismq.storage.sqlite.schema import applied, migrate
+from prismq.storage.sqlite.upkeep import SqliteUpkeep
+from prismq.storage.sqlite.work import SqliteWork
+
+
+class SqliteStore:
+    """The Store protocol on SQLite."""
+
+    def __init__(self, database: QueueDatabase) -> None:
+        self.database = database
+        self.inbox = SqliteInbox(database)
+        self.work = SqliteWork(database)
+        self.tasks = SqliteTaskAdmin(database)
+        self.workers = SqliteWorkerRegistry(database)
+        self.insight = SqliteInsight(database)
+        self.queues = SqliteQueueAdmin(database, self.insight)
+        self.schedules = SqliteSchedules(database, self.inbox)
+        self.upkeep = SqliteUpkeep(database)
+
+    @property
+    def name(self) -> str:
+        """See Store.name."""
+        return f"SQLite {self.database.db_path}"
+
+    def initialise(self) -> list[int]:
+        """See Store.initialise."""
+        return migrate(self.database)
+
+    def prepare(self) -> None:
+        """See Store.prepare."""
+        if not applied(self.database):
+            migrate(self.database)
+        self.database.require_schema()
+
+    def change_mark(self) -> int:
+        """See Store.change_mark. Per connection: ask from one thread."""
+        return int(self.database.execute_read("PRAGMA data_version")[0])
+
+    def check(self) -> None:
+        """See Store.check."""
+        self.database.require_schema()
+        with translated(str(self.database.db_path)), self.database.transaction() as connection:
+            if connection.execute("SELECT count(*) FROM books").fetchone()[0] != 1:
+                raise QueueDatabaseError(f"{self.database.db_path} has no books; restore a backup")
+
+    def close(self) -> None:
+        """See Store.close."""
+        self.database.close()

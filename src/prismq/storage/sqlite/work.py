@@ -1,0 +1,282 @@
+"""What a worker process asks for: write the journal and claim more, in one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from prismq.domain.errors import LeaseLost
+from prismq.domain.lease import Settlement
+from prismq.domain.limits import PROMOTE_CHUNK
+from prismq.domain.status import LEASED, TaskStatus
+from prismq.domain.times import epoch_to_text, text_to_epoch
+from prismq.storage.contract import Batch, ClaimRequest, Exchanged, RenewedLease
+from prismq.storage.sqlite.books import Ledger
+from prismq.storage.sqlite.claims import find_lanes, lease, pick
+from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.errors import translated
+from prismq.storage.sqlite.queries import query
+
+_START = query("start")
+_COMPLETE = query("complete")
+_SETTLE = query("settle")
+_HELD_STATE = query("held_state")
+_ADD_ATTEMPT = query("add_attempt")
+_ADD_LOG = query("add_log")
+_ADD_LOG_IF_TASK = query("add_log_if_task")
+_SET_PROGRESS = query("set_progress")
+_SET_RESULT = query("set_result")
+_DUE_EXISTS = query("due_exists")
+_NEXT_DUE = query("next_due")
+_PROMOTE = query("promote")
+_RENEW = query("renew")
+_CANCEL_REQUESTS = query("cancel_requests")
+
+_WAITING_AGAIN = (TaskStatus.QUEUED, TaskStatus.SCHEDULED)
+
+
+class _Mismatch(Exception):  # noqa: N818 - a signal between two ways of writing, never seen outside
+    """A row is not as its holder left it: the batch is written again, row by row and with a look first."""
+
+
+class SqliteWork:
+    """The WorkStore protocol on SQLite."""
+
+    def __init__(self, database: QueueDatabase) -> None:
+        self._database = database
+
+    # -- the exchange
+
+    def exchange(self, batch: Batch, claim: ClaimRequest | None, now: float) -> Exchanged:
+        """See WorkStore.exchange."""
+        if not batch and not (claim is not None and self._worth_a_transaction(claim, now)):
+            return Exchanged(frozenset(), [])
+        try:
+            return self._exchange(batch, claim, now, careful=False)
+        except (_Mismatch, sqlite3.IntegrityError):
+            return self._exchange(batch, claim, now, careful=True)
+
+    def _worth_a_transaction(self, claim: ClaimRequest, now: float) -> bool:
+        """Whether a look without the writer's lock finds anything: an idle worker must not hold up others."""
+        with translated(str(self._database.db_path)):
+            connection = self._database.get_connection()
+            if connection.execute(_DUE_EXISTS, (epoch_to_text(now),)).fetchone():
+                return True
+            return bool(find_lanes(connection, claim)[0])
+
+    def _exchange(self, batch: Batch, claim: ClaimRequest | None, now: float, *, careful: bool) -> Exchanged:
+        now_text = epoch_to_text(now)
+        with self._database.transaction(keep_integrity_errors=not careful) as connection:
+            ledger = Ledger(connection, now)
+            writer = _Writer(connection, ledger)
+            lost = writer.settle_carefully(batch) if careful else writer.settle(batch)
+            leases = []
+            if claim is not None:
+                promote(connection, ledger, now_text)
+                lanes, room = find_lanes(connection, claim)
+                ids = pick(connection, claim, lanes, room, now_text) if lanes else []
+                if ids:
+                    leases = lease(connection, claim, ids, ledger, now)
+            ledger.close()
+        return Exchanged(lost, leases)
+
+    # -- leases
+
+    def renew(self, worker_ids: Sequence[str], lease_s: float, now: float) -> list[RenewedLease]:
+        """See WorkStore.renew."""
+        if not worker_ids:
+            return []
+        rows = self._all(_RENEW, (json.dumps(list(worker_ids)), epoch_to_text(now + lease_s)), write=True)
+        return [RenewedLease(task_id, token, bool(asked)) for task_id, token, asked in rows]
+
+    def cancel_requests(self, worker_id: str) -> list[tuple[int, int]]:
+        """See WorkStore.cancel_requests."""
+        return [(task_id, token) for task_id, token in self._all(_CANCEL_REQUESTS, (worker_id,))]
+
+    def next_due(self) -> float | None:
+        """See WorkStore.next_due."""
+        text = self._all(_NEXT_DUE)[0][0]
+        try:
+            return text_to_epoch(text) if text else None
+        except ValueError:  # a time written by hand that nobody can read; what it hides is found by polling
+            return None
+
+    def complete_within(self, connection: Any, settlement: Settlement) -> None:
+        """See WorkStore.complete_within."""
+        held = settlement.lease
+        now = settlement.at
+        with translated(str(self._database.db_path)):
+            ledger = Ledger(connection, now)
+            if _Writer(connection, ledger).settle_carefully(Batch(settlements=[settlement])):
+                raise LeaseLost(held.task_id, held.attempt, held.type)
+            ledger.close()
+
+    def own_transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """See WorkStore.own_transaction."""
+        return self._database.transaction()
+
+    def _all(self, sql: str, params: tuple[Any, ...] = (), *, write: bool = False) -> list[Any]:
+        if write:
+            with self._database.transaction() as connection:
+                return connection.execute(sql, params).fetchall()
+        with translated(str(self._database.db_path)):
+            return self._database.get_connection().execute(sql, params).fetchall()
+
+
+def promote(connection: sqlite3.Connection, ledger: Ledger, now_text: str) -> int:
+    """Queue what has become due, a bounded number; how many."""
+    if not connection.execute(_DUE_EXISTS, (now_text,)).fetchone():
+        return 0
+    rows = connection.execute(_PROMOTE, (now_text, PROMOTE_CHUNK)).fetchall()
+    for task_id, queue, type_, priority in rows:
+        ledger.move(task_id, queue, type_, priority, "scheduled", "queued")
+    return len(rows)
+
+
+class _Writer:
+    """Writes one batch inside one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, ledger: Ledger) -> None:
+        self._connection = connection
+        self._ledger = ledger
+
+    def settle(self, batch: Batch) -> frozenset[tuple[int, int]]:
+        """The usual way: every row is as its holder left it, so a few statements write them all."""
+        starts, completions, others = [], [], []
+        for entry in batch.settlements:
+            if entry.to is TaskStatus.PROCESSING:
+                starts.append(_start_row(entry, _expected(entry)))
+            elif entry.to is TaskStatus.COMPLETED:
+                completions.append(_completion_row(entry, _expected(entry)))
+            else:
+                others.append(_settle_row(entry, _expected(entry)))
+        self._expect(_START, starts)
+        self._expect(_COMPLETE, completions)
+        self._expect(_SETTLE, others)
+        for entry in batch.settlements:
+            lease = entry.lease
+            self._record(entry, lease.queue, lease.type, lease.priority, entry.was.value)
+        self._rest(batch, _ADD_LOG, batch.logs)
+        return frozenset()
+
+    def _expect(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        if rows and self._connection.executemany(sql, rows).rowcount != len(rows):
+            raise _Mismatch
+
+    def settle_carefully(self, batch: Batch) -> frozenset[tuple[int, int]]:
+        """Row by row, each looked at first: some lease is lost, or somebody changed a row by hand."""
+        lost: set[tuple[int, int]] = set()
+        for entry in batch.settlements:
+            lease = entry.lease
+            held = self._connection.execute(_HELD_STATE, (lease.task_id,)).fetchone()
+            if held is None or held["fencing_token"] != lease.fencing_token:
+                lost.add((lease.task_id, lease.fencing_token))
+                continue
+            status = TaskStatus(held["status"])
+            if status not in LEASED:
+                # Written before, and the answer was lost on the way: once is enough. And a start may come
+                # after the end that the task's own transaction wrote.
+                if status is not entry.to and entry.to is not TaskStatus.PROCESSING:
+                    lost.add((lease.task_id, lease.fencing_token))
+                continue
+            if entry.to is TaskStatus.PROCESSING and status is TaskStatus.PROCESSING:
+                continue
+            if entry.to in _WAITING_AGAIN and held["cancel_requested_utc"] is not None:
+                entry = entry._replace(to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran")
+            self._write_one(entry, held["revision"])
+            self._record(entry, held["queue"], held["type"], held["priority"], status.value)
+        gone = {task_id for task_id, _ in lost}
+        self._rest(batch, _ADD_LOG_IF_TASK, [line for line in batch.logs if line.task_id not in gone])
+        return frozenset(lost)
+
+    def _write_one(self, entry: Settlement, revision: int) -> None:
+        if entry.to is TaskStatus.PROCESSING:
+            self._connection.execute(_START, _start_row(entry, revision))
+        elif entry.to is TaskStatus.COMPLETED:
+            self._connection.execute(_COMPLETE, _completion_row(entry, revision))
+        else:
+            self._connection.execute(_SETTLE, _settle_row(entry, revision))
+
+    def _record(self, entry: Settlement, queue: str, type_: str, priority: int, before: str) -> None:
+        lease, ledger = entry.lease, self._ledger
+        ledger.move(lease.task_id, queue, type_, priority, before, entry.to.value)
+        if entry.to is TaskStatus.PROCESSING:
+            return
+        started = entry.started_at
+        ledger.ended(
+            queue,
+            type_,
+            outcome_of(entry),
+            attempts=lease.attempt,
+            wait_s=None if started is None else max(0.0, started - lease.run_after),
+            run_s=None if started is None else max(0.0, entry.at - started),
+        )
+        if entry.error is not None and entry.error.type == "TaskTimeout":
+            ledger.ended(queue, type_, "timed_out")
+        if entry.error is not None or entry.to is TaskStatus.CANCELLED:
+            self._connection.execute(_ADD_ATTEMPT, _attempt_row(entry))
+
+    def _rest(self, batch: Batch, add_log: str, logs: list[Any]) -> None:
+        connection = self._connection
+        if logs:
+            connection.executemany(
+                add_log,
+                [(log.task_id, epoch_to_text(log.at), log.level, log.message, log.details, log.attempt) for log in logs],
+            )
+        if batch.progress:
+            connection.executemany(
+                _SET_PROGRESS, [(entry.text, entry.task_id, entry.fencing_token) for entry in batch.progress.values()]
+            )
+        if batch.results:
+            connection.executemany(_SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results])
+
+
+def outcome_of(entry: Settlement) -> str:
+    """How the statistics call this end of an attempt."""
+    if entry.to is TaskStatus.SCHEDULED:
+        return "retried" if entry.counts else "snoozed"
+    if entry.to is TaskStatus.QUEUED:
+        return "released"
+    return entry.to.value
+
+
+def _expected(entry: Settlement) -> int:
+    # A start that was written raised the revision once since the claim.
+    return entry.lease.revision + (entry.was is TaskStatus.PROCESSING)
+
+
+def _text(epoch_s: float | None) -> str | None:
+    return None if epoch_s is None else epoch_to_text(epoch_s)
+
+
+def _start_row(entry: Settlement, revision: int) -> tuple[Any, ...]:
+    return epoch_to_text(entry.at), entry.lease.task_id, entry.lease.fencing_token, revision
+
+
+def _completion_row(entry: Settlement, revision: int) -> tuple[Any, ...]:
+    lease = entry.lease
+    return (
+        _text(entry.started_at), epoch_to_text(entry.at), entry.result, lease.task_id, lease.fencing_token, revision,
+    )  # fmt: skip
+
+
+def _settle_row(entry: Settlement, revision: int) -> tuple[Any, ...]:
+    lease, error = entry.lease, entry.error
+    message = f"{error.type}: {error.message}" if error else (entry.reason or None)
+    return (
+        entry.to.value, _text(entry.started_at), epoch_to_text(entry.at), _text(entry.run_after), message,
+        0 if entry.counts else 1, lease.task_id, lease.fencing_token, revision,
+    )  # fmt: skip
+
+
+def _attempt_row(entry: Settlement) -> tuple[Any, ...]:
+    lease, error = entry.lease, entry.error
+    return (
+        lease.task_id, lease.fencing_token, lease.attempt, outcome_of(entry), lease.worker_id,
+        epoch_to_text(lease.claimed_at), _text(entry.started_at), epoch_to_text(entry.at),
+        error.type if error else None, error.message if error else entry.reason, error.traceback if error else None,
+        _text(entry.run_after),
+    )  # fmt: skip

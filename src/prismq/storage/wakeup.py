@@ -1,0 +1,89 @@
+"""Hints that there is work: lossy, cheap, and never the truth. A poll remains beneath."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from prismq.clock import Clock
+from prismq.domain.errors import QueueDatabaseError
+
+
+class Announcer(Protocol):
+    """The side that enqueues."""
+
+    def announce(self) -> None:
+        """Tell whoever listens that something changed. Never raises, never blocks."""
+        ...
+
+
+class SilentAnnouncer:
+    """For stores or settings without hints."""
+
+    def announce(self) -> None:
+        """Say nothing."""
+
+
+_REFRESH_S = 1.0  # how long a new worker may go untold; it polls meanwhile
+
+
+class LoopbackAnnouncer:
+    """One datagram to each live worker process of this machine, at the port it left in the store.
+
+    `ports` asks the store; its answer is kept for a second.
+    """
+
+    def __init__(self, ports: Callable[[], list[int]], clock: Clock) -> None:
+        self._ports = ports
+        self._clock = clock
+        self._socket: socket.socket | None = None
+        self._known: list[int] = []
+        self._asked_at = float("-inf")
+
+    def announce(self) -> None:
+        """See Announcer.announce."""
+        now = self._clock.monotonic()
+        if now - self._asked_at > _REFRESH_S:
+            self._asked_at = now
+            try:
+                self._known = self._ports()
+            except QueueDatabaseError:  # a hint is not worth an error; the worker polls
+                self._known = []
+        if not self._known:
+            return
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+        for port in self._known:
+            try:
+                self._socket.sendto(b"q", ("127.0.0.1", port))
+            except OSError:  # nobody there any more, or the buffer is full of hints already
+                continue
+
+
+class LoopbackListener:
+    """A worker's ear: a datagram socket on loopback. Anyone there may send; a hint only makes it look."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a hint; those that have gathered count as one. False when the time is over."""
+        ready, _, _ = select.select([self._socket], [], [], timeout_s)
+        if not ready:
+            return False
+        for _ in range(1000):
+            try:
+                self._socket.recv(16)
+            except OSError:  # drained; or, on Windows, the echo of a hint that somebody did not want
+                break
+        return True
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()

@@ -1,0 +1,1 @@
+"""Taking work out: claim, run, settle; and everything that keeps that honest."""

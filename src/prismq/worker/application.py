@@ -1,0 +1,46 @@
+"""What a worker needs of an application; PrismQ has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from prismq.clock import Clock
+from prismq.domain.events import Emit
+from prismq.domain.handler import Handler
+from prismq.storage.contract import Schedule, Store
+from prismq.worker.runners.base import Around
+
+
+class Application(Protocol):
+    """Handlers, storage and wiring, ready to work with."""
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Task functions by type."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The storage, set up. Raises QueueSchemaError where its schema is not this version's."""
+        ...
+
+    @property
+    def around(self) -> Sequence[Around]:
+        """Middleware round the handlers, first one outermost."""
+        ...
+
+    @property
+    def declared_schedules(self) -> Sequence[Schedule]:
+        """Periodic tasks that the code declares."""
+        ...
+
+    @property
+    def emit(self) -> Emit:
+        """Where events go."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Where time comes from."""
+        ...

@@ -1,0 +1,75 @@
+"""How much to claim, and of what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from random import Random
+
+from prismq.domain.compatibility import matches
+from prismq.domain.limits import CLAIM_BATCH_MAX
+from prismq.storage.contract import ClaimRequest
+from prismq.worker.options import WorkerOptions
+
+# Short tasks are claimed ahead, as many as will have run in this time; long ones are not, so that another
+# worker can have them.
+PREFETCH_AHEAD_S = 0.05
+_ROUTES_KEPT_MAX = 10_000
+
+
+class Claimer:
+    """Decides the size of each claim from what is in hand and how fast it goes."""
+
+    def __init__(self, worker_id: str, options: WorkerOptions, known: Collection[str], rng: Random) -> None:
+        self._worker_id = worker_id
+        self._options = options
+        self._known = frozenset(known)
+        self._rng = rng
+        self._servable: dict[tuple[str, str], bool] = {}
+        self._rate = 0.0  # tasks a second, smoothed
+        self._counted, self._since = 0, 0.0
+
+    def finished(self, count: int, mono: float) -> None:
+        """Learn the pace: `count` tasks have ended by now."""
+        self._counted += count
+        elapsed = mono - self._since
+        if elapsed >= PREFETCH_AHEAD_S:
+            self._rate = 0.5 * self._rate + 0.5 * self._counted / elapsed if elapsed < 1.0 else 0.0
+            self._counted, self._since = 0, mono
+
+    def prefetch(self) -> int:
+        """How many to hold beyond the slots, given the pace."""
+        return min(self._options.prefetch_max, int(self._rate * PREFETCH_AHEAD_S))
+
+    def request(self, *, slots: int, busy: int, waiting: int) -> ClaimRequest | None:
+        """What to ask the store for; None where enough is in hand."""
+        prefetch = self.prefetch()
+        limit = min(slots + prefetch - busy - waiting, CLAIM_BATCH_MAX)
+        # Half full is full enough: many small claims would cost more than they bring.
+        if limit <= 0 or (busy >= slots and waiting > prefetch // 2):
+            return None
+        options = self._options
+        return ClaimRequest(
+            self._worker_id, limit, options.lease_s, options.strategy, options.queues, self.can_serve, self._rng
+        )
+
+    def can_serve(self, type_: str, compatibility: str) -> bool:
+        """Whether this worker knows the type and offers what is asked; the answers are kept."""
+        key = (type_, compatibility)
+        answer = self._servable.get(key)
+        if answer is None:
+            answer = self._judge(type_, compatibility)
+            if len(self._servable) < _ROUTES_KEPT_MAX:
+                self._servable[key] = answer
+        return answer
+
+    def _judge(self, type_: str, compatibility: str) -> bool:
+        if self._options.only_known and type_ not in self._known:
+            return False
+        if compatibility in ("{}", ""):
+            return True
+        try:
+            required = json.loads(compatibility)
+        except ValueError:
+            return False
+        return isinstance(required, dict) and matches(required, self._options.capabilities)

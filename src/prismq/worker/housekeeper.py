@@ -1,0 +1,71 @@
+"""The steps that need doing once per queue, not per task: in one thread, in every supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from prismq.clock import Clock
+from prismq.domain import events as ev
+from prismq.domain.errors import QueueDatabaseError
+from prismq.storage.contract import Retention, Store
+from prismq.worker.reaper import Reaper
+from prismq.worker.scheduler import Scheduler
+
+_PRUNE_S = 30.0
+_FOLD_S = 300.0
+_BOOK_S = 2.0
+
+
+class Housekeeper:
+    """`step()` runs what is due of reaper, scheduler, pruner, folding and booking."""
+
+    def __init__(
+        self, store: Store, clock: Clock, rng: Random, emit: ev.Emit, *, lease_s: float, retention: Retention
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._emit = emit
+        self._retention = retention
+        self.reaper = Reaper(store.upkeep, clock, emit, lease_s=lease_s)
+        self._scheduler = Scheduler(store.schedules, clock, emit)
+        start = clock.monotonic()
+        self._chores: list[tuple[Callable[[], float], list[float]]] = [
+            (self.reaper.step, [start]),
+            (self._scheduler.step, [start]),
+            (self._book, [start + _BOOK_S]),
+            (self._prune, [start + _PRUNE_S * rng.random()]),
+            (self._fold, [start + _FOLD_S * rng.random()]),
+        ]
+        self.last_error: str | None = None
+
+    def step(self) -> float:
+        """Do what is due; the seconds until there is more."""
+        for chore, due in self._chores:
+            mono = self._clock.monotonic()
+            if mono < due[0]:
+                continue
+            try:
+                due[0] = mono + chore()
+                self.last_error = None
+            except QueueDatabaseError as error:
+                # Tried again; the workers report the fault, and these chores can wait.
+                self.last_error = str(error)
+                due[0] = mono + self._rng.uniform(1.0, 3.0)
+        mono = self._clock.monotonic()
+        return max(0.01, min(due[0] for _, due in self._chores) - mono)
+
+    def _book(self) -> float:
+        return 0.0 if self._store.upkeep.book(self._clock.now()) else _BOOK_S
+
+    def _prune(self) -> float:
+        pruned = self._store.upkeep.prune(self._retention, self._clock.now())
+        self._store.workers.forget(self._clock.now() - self._retention.workers_s)
+        if pruned:
+            self._emit(ev.TasksPruned(pruned))
+        # A pause between batches: claims and completions go first.
+        return 0.2 if pruned else _PRUNE_S
+
+    def _fold(self) -> float:
+        return 0.5 if self._store.upkeep.fold(self._clock.now()) else _FOLD_S

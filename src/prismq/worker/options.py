@@ -1,0 +1,42 @@
+"""What a worker process is told at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prismq.domain.limits import PREFETCH_MAX
+from prismq.domain.strategy import SchedulingStrategy
+from prismq.storage.contract import Retention
+
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Checked settings of one worker process; times in seconds. See docs/worker-configuration.md."""
+
+    name: str = "worker"
+    slots: int = 8
+    queues: tuple[str, ...] | None = None  # None: every queue
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    strategy: SchedulingStrategy = SchedulingStrategy.PRIORITY
+    only_known: bool = True
+    prefetch: int | None = None  # None: as many as run within PREFETCH_AHEAD_S; see claimer.py
+    lease_s: float = 60.0
+    poll_s: float = 1.0
+    heartbeat_s: float = 10.0
+    grace_s: float = 30.0
+    stop_grace_s: float = 5.0  # between telling a task to stop and taking stronger means
+    log_transitions: bool = True
+    hints: bool = True
+    max_tasks: int | None = None
+    max_memory_bytes: int | None = None
+    default_attempts: int = 4
+    retention: Retention = Retention(7 * _DAY_S, 90 * _DAY_S, 30 * _DAY_S, 7 * _DAY_S)
+
+    @property
+    def prefetch_max(self) -> int:
+        """The most tasks to hold beyond the free slots."""
+        return PREFETCH_MAX if self.prefetch is None else self.prefetch

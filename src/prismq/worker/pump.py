@@ -1,0 +1,215 @@
+"""The one writer of a worker process: settles what has ended and claims more, in one transaction at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+from prismq.clock import Clock
+from prismq.domain import events as ev
+from prismq.domain.errors import QueueDatabaseError, UnknownTask
+from prismq.domain.handler import Handler
+from prismq.domain.lease import Lease
+from prismq.domain.outcome import describe
+from prismq.domain.status import TaskStatus
+from prismq.storage.contract import Batch, WorkStore
+from prismq.worker.attempt import Attempt, Ending
+from prismq.worker.claimer import Claimer
+from prismq.worker.journal import Journal, start_of
+from prismq.worker.options import WorkerOptions
+from prismq.worker.reports import event_of
+from prismq.worker.slots import Slots
+
+START_DELAY_S = 0.05  # a start is written within 100 ms; a task that ends sooner costs one update less
+LINGER_S = 0.002  # while others still run, endings gather this long before they are written
+_RETRY_MIN_S, _RETRY_MAX_S = 0.05, 5.0
+
+
+class Pump:
+    """`step()` exchanges with the store once and says in how many seconds it wants to be called again.
+
+    What the store would not take is kept and given again: an ended attempt is never forgotten.
+    """
+
+    def __init__(
+        self,
+        store: WorkStore,
+        handlers: Mapping[str, Handler],
+        *,
+        worker_id: str,
+        options: WorkerOptions,
+        clock: Clock,
+        rng: Random,
+        emit: ev.Emit,
+        journal: Journal,
+        claimer: Claimer,
+        slots: Slots,
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._worker_id = worker_id
+        self._options = options
+        self._clock = clock
+        self._rng = rng
+        self._emit = emit
+        self._journal = journal
+        self._claimer = claimer
+        self._slots = slots
+        self.attempts: dict[tuple[int, int], Attempt] = {}
+        self.claiming = True
+        self.completed = self.failed = self.retried = 0
+        self.total = 0
+        self.last_claim_at: float | None = None
+        self.last_look_at: float | None = None
+        self.down_since: float | None = None  # monotonic
+        self._unsent = Batch()
+        self._unsent_endings: list[Ending] = []
+        self._announce_first: list[Attempt] = []
+        self._failures = 0
+        self._due_at: float | None = None
+        self.on_dispatch: Callable[[list[Attempt]], None] = slots.put
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, waits, or is still to be written."""
+        return not self.attempts and not self._unsent and not self._journal.pending
+
+    def step(self) -> float:
+        """Settle and claim once; the seconds until there may be more to do."""
+        mono = self._clock.monotonic()
+        self._gather(mono)
+        request = None
+        if self.claiming:
+            slots = self._slots
+            request = self._claimer.request(
+                slots=slots.size, busy=slots.busy, waiting=slots.waiting + len(self._announce_first)
+            )
+        batch, endings = self._unsent, self._unsent_endings
+        if not batch and not endings and request is None:
+            return self._next_wait(mono, claimed=0, limit=0)
+        try:
+            answer = self._store.exchange(batch, request, self._clock.now())
+        except QueueDatabaseError as error:
+            return self._wait_for_store(error, mono)
+        if self.down_since is not None:
+            self._emit(ev.StoreRecovered(self._worker_id, mono - self.down_since))
+            self.down_since, self._failures = None, 0
+        now = self._clock.now()
+        if request is not None:
+            self.last_look_at = now
+        self._unsent, self._unsent_endings = Batch(), []
+        self._settled(batch, endings, answer.lost, mono)
+        announced, self._announce_first = self._announce_first, []
+        ready = [attempt for attempt in announced if attempt.key not in answer.lost]
+        if answer.leases:
+            self.last_claim_at = now
+            ready += self._take_in(answer.leases, mono)
+        if ready:
+            self.on_dispatch(ready)
+        return self._next_wait(mono, len(answer.leases), request.limit if request else 0)
+
+    # -- before the exchange
+
+    def _gather(self, mono: float) -> None:
+        batch, endings = self._journal.take(mono, START_DELAY_S)
+        unsent = self._unsent
+        if not unsent:
+            self._unsent, self._unsent_endings = batch, endings
+        else:
+            unsent.settlements += batch.settlements
+            unsent.logs += batch.logs
+            unsent.progress.update(batch.progress)
+            unsent.results += batch.results
+            self._unsent_endings += endings
+
+    # -- after it
+
+    def _settled(
+        self, batch: Batch, endings: list[Ending], lost: frozenset[tuple[int, int]], mono: float
+    ) -> None:
+        for entry in batch.settlements:
+            if entry.to is TaskStatus.PROCESSING and entry.lease[:2] not in lost:
+                self._emit(ev.TaskStarted(entry.lease, entry.at))
+        for ending in endings:
+            attempt = ending.attempt
+            self.attempts.pop(attempt.key, None)
+            if attempt.key in lost or attempt.stop_why == "lost":
+                self._emit(ev.LeaseLostEvent(attempt.lease))
+                continue
+            if attempt.was is TaskStatus.CLAIMED and attempt.started_at is not None:
+                self._emit(ev.TaskStarted(attempt.lease, attempt.started_at))
+            self._count(ending.to, ending.counts)
+            self._emit(event_of(ending))
+        if endings:
+            self._claimer.finished(len(endings), mono)
+            self.total += len(endings)
+
+    def _count(self, to: TaskStatus, counts: bool) -> None:
+        if to is TaskStatus.COMPLETED:
+            self.completed += 1
+        elif to in (TaskStatus.FAILED, TaskStatus.DEAD_LETTER):
+            self.failed += 1
+        elif to is TaskStatus.SCHEDULED and counts:
+            self.retried += 1
+
+    def _take_in(self, leases: list[Lease], mono: float) -> list[Attempt]:
+        ready = []
+        for lease in leases:
+            attempt = Attempt(lease, self._handlers.get(lease.type), mono)
+            self.attempts[attempt.key] = attempt
+            self._emit(ev.TaskClaimed(lease))
+            if attempt.handler is None:
+                self._refuse(attempt)
+            elif lease.crashes:
+                # Its start is written before it runs: if this process dies, the store then knows which of
+                # the tasks in its hands had begun, and only those count it as an attempt.
+                at = self._clock.now()
+                self._unsent.settlements.append(start_of(attempt, at))
+                self._announce_first.append(attempt)
+            else:
+                ready.append(attempt)
+        return ready
+
+    def _refuse(self, attempt: Attempt) -> None:
+        error = UnknownTask(attempt.lease.type, self._handlers)
+        attempt.ended = True
+        ending = Ending(attempt, TaskStatus.FAILED, self._clock.now(), error=describe(error), reason=str(error))
+        self._journal.finish(ending)
+
+    def give_back(self, attempts: list[Attempt], reason: str) -> None:
+        """Return tasks that have not started; the attempt is not used up."""
+        at = self._clock.now()
+        announced, self._announce_first = self._announce_first, []
+        for attempt in [*attempts, *announced]:
+            if attempt.tell_to_stop("shutdown", self._clock.monotonic()):
+                attempt.ended = True
+                self._journal.finish(Ending(attempt, TaskStatus.QUEUED, at, counts=False, reason=reason))
+
+    # -- when to come again
+
+    def _wait_for_store(self, error: QueueDatabaseError, mono: float) -> float:
+        if self.down_since is None:
+            self.down_since = mono
+        self._failures += 1
+        wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2.0 ** min(self._failures, 10)) * self._rng.uniform(0.5, 1.0)
+        self._emit(ev.StoreUnavailable(self._worker_id, str(error), mono - self.down_since, wait_s))
+        return wait_s
+
+    def _next_wait(self, mono: float, claimed: int, limit: int) -> float:
+        if self._unsent or (claimed and claimed == limit and self.claiming and not self._slots.busy):
+            return 0.0
+        wait_s = self._options.poll_s
+        start_due = self._journal.next_start_due(START_DELAY_S)
+        if start_due is not None:
+            wait_s = min(wait_s, max(0.0, start_due - mono))
+        if self.claiming and limit and not claimed:
+            wait_s = min(wait_s, self._until_due())
+        return wait_s
+
+    def _until_due(self) -> float:
+        try:
+            due = self._store.next_due()
+        except QueueDatabaseError:  # the next exchange meets it again, and says so
+            return self._options.poll_s
+        return self._options.poll_s if due is None else max(0.001, due - self._clock.now())
+

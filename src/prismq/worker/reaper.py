@@ -1,0 +1,56 @@
+"""Returns tasks whose lease ran out, unless the clock is what ran."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prismq.clock import Clock
+from prismq.domain import events as ev
+from prismq.domain.limits import EXPIRE_CHUNK
+from prismq.storage.contract import ExpiredLease, Upkeep
+
+_JUMP_S = 5.0
+
+
+class Reaper:
+    """`step()` ends expired leases and says when to come again.
+
+    When the wall clock has jumped against the monotonic one, every lease would seem expired (or none for a
+    long time): the reaper then waits one lease, in which living workers renew by the new clock.
+    """
+
+    def __init__(self, upkeep: Upkeep, clock: Clock, emit: ev.Emit, *, lease_s: float, every_s: float = 2.0) -> None:
+        self._upkeep = upkeep
+        self._clock = clock
+        self._emit = emit
+        self._lease_s = lease_s
+        self._every_s = every_s
+        self._offset = clock.now() - clock.monotonic()
+        self._not_before = float("-inf")
+
+    def step(self) -> float:
+        """End what has expired, a bounded number."""
+        now, mono = self._clock.now(), self._clock.monotonic()
+        offset = now - mono
+        if abs(offset - self._offset) > _JUMP_S:
+            self._not_before = mono + self._lease_s
+        self._offset = offset
+        if mono < self._not_before:
+            return self._every_s
+        expired = self._upkeep.expire_leases(now)
+        self._tell(expired, "its lease ran out")
+        return 0.0 if len(expired) >= EXPIRE_CHUNK else self._every_s
+
+    def bury(self, worker_ids: Sequence[str], reason: str) -> int:
+        """Return at once what workers held that are known to be dead; how many tasks."""
+        total = 0
+        while True:
+            expired = self._upkeep.expire_leases(self._clock.now(), dead_workers=worker_ids, reason=reason)
+            self._tell(expired, reason)
+            total += len(expired)
+            if len(expired) < EXPIRE_CHUNK:
+                return total
+
+    def _tell(self, expired: list[ExpiredLease], reason: str) -> None:
+        for lease in expired:
+            self._emit(ev.LeaseExpired(lease.task_id, lease.type, lease.worker_id, lease.attempt, lease.to, reason))

@@ -1,0 +1,1 @@
+"""Where a handler runs: a thread, the event loop, or a process of its own."""

@@ -1,0 +1,162 @@
+"""What every runner does around a handler: open the gate, call, judge how it ended, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from prismq.clock import Clock
+from prismq.domain.backoff import Backoff
+from prismq.domain.errors import InvalidArgument, PermanentError, TaskCancelled, TaskTimeout
+from prismq.domain.handler import Handler
+from prismq.domain.lease import Lease, Settlement
+from prismq.domain.outcome import Verdict, describe, judge
+from prismq.domain.status import TaskStatus
+from prismq.storage.contract import WorkStore
+from prismq.worker.attempt import Attempt, Ending
+from prismq.worker.context import TaskContext
+from prismq.worker.journal import Journal
+
+Around = Callable[[TaskContext], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a runner needs of the worker it belongs to."""
+
+    store: WorkStore
+    journal: Journal
+    clock: Clock
+    rng: Random
+    around: Sequence[Around] = ()
+
+
+class InProcessReporter:
+    """A task's words, when it runs in the worker's own process."""
+
+    def __init__(self, attempt: Attempt, surroundings: Surroundings) -> None:
+        self._attempt = attempt
+        self._around = surroundings
+
+    def log(self, level: str, message: str, details: str | None) -> None:
+        """See Reporter.log."""
+        self._around.journal.log(self._attempt, self._around.clock.now(), level, message, details)
+
+    def progress(self, text: str) -> None:
+        """See Reporter.progress."""
+        self._around.journal.progress(self._attempt, text)
+
+    def stop_requested(self) -> bool:
+        """See Reporter.stop_requested."""
+        return self._attempt.stop_why is not None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """See TaskContext.transaction."""
+        attempt = self._attempt
+        with self._around.store.own_transaction() as connection:
+            yield connection
+            self._around.store.complete_within(connection, completion_of(attempt, self._around.clock.now()))
+        attempt.completed_within = True
+
+
+def completion_of(attempt: Attempt, at: float) -> Settlement:
+    """The word that an attempt has completed, for its own transaction."""
+    return Settlement(attempt.lease, attempt.was, TaskStatus.COMPLETED, at, started_at=attempt.started_at)
+
+
+def handler_of(attempt: Attempt) -> Handler:
+    """The attempt's handler. Attempts without one never reach a runner."""
+    if attempt.handler is None:
+        raise LookupError(f"task {attempt.lease.task_id} has no handler")
+    return attempt.handler
+
+
+def decode(attempt: Attempt) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The handler's arguments. Raises PermanentError where the payload does not fit: another try cannot help."""
+    try:
+        return handler_of(attempt).arguments.decode(attempt.lease.payload)
+    except InvalidArgument as error:
+        raise PermanentError(str(error)) from error
+
+
+@contextmanager
+def surrounded(context: TaskContext, around: Sequence[Around]) -> Iterator[None]:
+    """The middleware round a handler, first one outermost."""
+    with ExitStack() as stack:
+        for layer in around:
+            stack.enter_context(layer(context))
+        yield
+
+
+def completed(attempt: Attempt, value: Any, surroundings: Surroundings) -> Ending:
+    """The ending of a handler that returned `value`."""
+    at = surroundings.clock.now()
+    try:
+        result = handler_of(attempt).arguments.encode_result(value)
+    except InvalidArgument as error:
+        return failed(attempt, PermanentError(str(error)), surroundings)
+    if attempt.completed_within and result is not None:
+        surroundings.journal.result(attempt, result)
+    return Ending(attempt, TaskStatus.COMPLETED, at, result=result)
+
+
+def failed(attempt: Attempt, error: BaseException, surroundings: Surroundings) -> Ending:
+    """The ending of a handler that raised `error`."""
+    at = surroundings.clock.now()
+    lease = attempt.lease
+    if attempt.completed_within:
+        surroundings.journal.log(
+            attempt, at, "WARNING", f"raised after its own transaction had completed it: {error!r}", None
+        )
+        return Ending(attempt, TaskStatus.COMPLETED, at)
+    verdict = judge_for(attempt, error, surroundings)
+    return Ending(
+        attempt,
+        verdict.to,
+        at,
+        error=verdict.error,
+        delay_s=verdict.delay_s,
+        counts=verdict.counts,
+        reason=verdict.reason or f"attempt {lease.attempt} of {lease.max_attempts} failed",
+    )
+
+
+def judge_for(attempt: Attempt, error: BaseException, surroundings: Surroundings) -> Verdict:
+    """What follows, given what the attempt was told: a stop that was asked for goes before what was raised."""
+    lease, why = attempt.lease, attempt.stop_why
+    if why == "cancel" and not isinstance(error, PermanentError):
+        return Verdict(TaskStatus.CANCELLED, reason=f"cancelled while it ran: {attempt.transport or 'it stopped itself'}")
+    if why == "shutdown":
+        return Verdict(TaskStatus.QUEUED, counts=False, reason="given back: the worker shut down before it ended")
+    if why == "timeout":
+        cause = None if isinstance(error, TaskTimeout) else error
+        error = TaskTimeout(_timed_out(attempt)).with_traceback(error.__traceback__)
+        error.__cause__ = cause
+    elif isinstance(error, TaskCancelled):
+        error = RuntimeError("the task raised TaskCancelled although nobody cancelled it")
+    backoff, own = _backoff_of(lease, handler_of(attempt))
+    verdict = judge(
+        error, attempt=lease.attempt, max_attempts=lease.max_attempts, backoff=backoff, rng=surroundings.rng
+    )
+    if own is not None and verdict.to is TaskStatus.SCHEDULED and verdict.counts and getattr(error, "delay_s", None) is None:
+        try:
+            verdict = verdict._replace(delay_s=max(0.0, float(own(lease.attempt))))
+        except Exception as broken:  # noqa: BLE001 - the user's backoff function must not lose the task
+            note = describe(broken)
+            verdict = verdict._replace(reason=f"its backoff function raised {note.type}: {note.message}")
+    return verdict
+
+
+def _timed_out(attempt: Attempt) -> str:
+    how = f" ({attempt.transport})" if attempt.transport else ""
+    return f"ran longer than its timeout of {attempt.timeout_s:g} s{how}"
+
+
+def _backoff_of(lease: Lease, handler: Handler) -> tuple[Backoff, Callable[[int], float] | None]:
+    if lease.backoff:
+        return Backoff.from_json(lease.backoff), None
+    return handler.backoff, handler.delay_of

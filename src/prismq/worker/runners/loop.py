@@ -1,0 +1,97 @@
+"""Coroutines: all on one event loop, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from prismq.domain.errors import TaskCancelled
+from prismq.worker.attempt import Attempt, Ending, Why
+from prismq.worker.context import TaskContext, bind
+from prismq.worker.runners.base import InProcessReporter, Surroundings, completed, decode, failed, handler_of, surrounded
+from prismq.worker.slots import Slots
+
+
+class LoopRunner:
+    """Runs coroutine handlers. The loop starts with the first of them."""
+
+    def __init__(self, slots: Slots, surroundings: Surroundings) -> None:
+        self._slots = slots
+        self._surroundings = surroundings
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._guard = threading.Lock()
+        self._told = False
+        self._running: set[asyncio.Task[None]] = set()
+        slots.on_loop_work = self._on_work
+
+    def _on_work(self) -> None:
+        with self._guard:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._run_loop, args=(self._loop,), name="prismq-loop", daemon=True).start()
+            if self._told:
+                return
+            self._told = True
+            self._loop.call_soon_threadsafe(self._fill)
+
+    @staticmethod
+    def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    def close(self) -> None:
+        """Stop the loop; coroutines that still run are left where they are."""
+        with self._guard:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _fill(self) -> None:
+        self._told = False
+        while (attempt := self._slots.next_for_loop()) is not None:
+            task = asyncio.ensure_future(self._run_one(attempt))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _run_one(self, attempt: Attempt) -> None:
+        try:
+            ending = await self.run(attempt)
+        finally:
+            self._slots.give_back()
+        self._surroundings.journal.finish(ending)
+
+    async def run(self, attempt: Attempt) -> Ending:
+        """Run one attempt on the running loop."""
+        surroundings = self._surroundings
+        clock = surroundings.clock
+        loop = asyncio.get_running_loop()
+        inner = asyncio.ensure_future(self._call(attempt))
+
+        def interrupt(why: Why) -> None:
+            attempt.transport = "its coroutine was cancelled"
+            loop.call_soon_threadsafe(inner.cancel)
+
+        if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
+            inner.cancel()
+            return failed(attempt, TaskCancelled("told to stop before it began"), surroundings)
+        surroundings.journal.started(attempt)
+        try:
+            value = await inner
+        except BaseException as error:  # noqa: BLE001 - CancelledError and SystemExit end the attempt, not the loop
+            attempt.close_gate()
+            if isinstance(error, asyncio.CancelledError) and attempt.stop_why is None:
+                error = RuntimeError("the task's coroutine was cancelled, though not by prismq")
+            return failed(attempt, error, surroundings)
+        attempt.close_gate()
+        return completed(attempt, value, surroundings)
+
+    async def _call(self, attempt: Attempt) -> object:
+        surroundings = self._surroundings
+        handler = handler_of(attempt)
+        context = TaskContext(attempt.lease, InProcessReporter(attempt, surroundings))
+        bind(context)  # a coroutine's own context: nothing to undo
+        args, kwargs = decode(attempt)
+        try:
+            with surrounded(context, surroundings.around):
+                return await handler.function(*args, **kwargs)
+        except (SystemExit, KeyboardInterrupt) as error:  # asyncio would let them end the loop, and all its tasks
+            raise RuntimeError(f"the task raised {type(error).__name__}") from error

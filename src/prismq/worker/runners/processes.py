@@ -1,0 +1,175 @@
+"""Handlers that ask for a process of their own: a hard timeout, a memory limit, a kill that always works."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+import psutil
+
+from prismq.domain.errors import TaskCancelled
+from prismq.domain.lease import ErrorInfo
+from prismq.domain.status import TaskStatus
+from prismq.worker.attempt import Attempt, Ending, Why
+from prismq.worker.runners.base import Surroundings, failed, handler_of
+from prismq.worker.runners.child import main
+
+_POLL_S = 0.1  # how often a running child is looked at: memory, life, a stop that it does not heed
+_START_S = 60.0  # a child imports the user's code first
+
+
+class ChildDied(Exception):  # noqa: N818 - it becomes a task's error type, in words
+    """The process that ran the task ended without an answer."""
+
+
+class MemoryLimitExceeded(Exception):  # noqa: N818
+    """The task's process grew past its memory limit and was killed."""
+
+
+class _Child:
+    """A spawned process and the pipe to it."""
+
+    def __init__(self, app: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=main, args=(theirs, app), daemon=True, name="prismq-task")
+        self.process.start()
+        theirs.close()
+        self.pipe: Connection
+        if not self.pipe.poll(_START_S) or self.pipe.recv() != ("ready",):
+            self.kill()
+            raise ChildDied(f"the task's process was not ready within {_START_S:g} s")
+
+    def memory_bytes(self) -> int:
+        try:
+            return int(psutil.Process(self.process.pid).memory_info().rss)
+        except psutil.Error:  # it has ended; the pipe will say so
+            return 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join(5.0)
+        self.pipe.close()
+
+
+class ProcessRunner:
+    """Runs attempts in child processes, which are kept and used again until one has to be killed."""
+
+    def __init__(self, app: str, surroundings: Surroundings, *, stop_grace_s: float) -> None:
+        self._app = app
+        self._surroundings = surroundings
+        self._grace_s = stop_grace_s
+        self._idle: list[_Child] = []
+        self._guard = threading.Lock()
+
+    def run(self, attempt: Attempt) -> Ending:
+        """Run one attempt to its end; blocks the calling slot thread."""
+        clock = self._surroundings.clock
+        try:
+            child = self._borrow()
+        except (ChildDied, OSError, EOFError) as error:
+            attempt.close_gate()
+            return failed(attempt, ChildDied(f"no process could be started for the task: {error}"), self._surroundings)
+        told: list[Why] = []
+
+        def interrupt(why: Why) -> None:
+            told.append(why)
+
+        if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
+            self._give_back(child)
+            return failed(attempt, TaskCancelled("told to stop before it began"), self._surroundings)
+        self._surroundings.journal.started(attempt)
+        try:
+            child.pipe.send(("run", attempt.lease))
+            ending = self._follow(child, attempt, told)
+        except (EOFError, OSError):
+            child.process.join(5.0)
+            ending = self._died(child, attempt)
+        attempt.close_gate()
+        if ending is None:
+            ending = self._died(child, attempt)
+        if child.process.is_alive() and not child.pipe.closed:
+            self._give_back(child)
+        else:
+            child.kill()
+        return ending
+
+    def _follow(self, child: _Child, attempt: Attempt, told: list[Why]) -> Ending | None:
+        clock, journal = self._surroundings.clock, self._surroundings.journal
+        limit = handler_of(attempt).memory_limit_bytes
+        passed_on, kill_at = False, 0.0
+        while True:
+            if child.pipe.poll(_POLL_S):
+                message = child.pipe.recv()
+                kind = message[0]
+                if kind == "ended":
+                    return self._ended(attempt, message)
+                if kind == "log":
+                    journal.log(attempt, *message[1:])
+                elif kind == "progress":
+                    journal.progress(attempt, message[1])
+                elif kind == "result":
+                    journal.result(attempt, message[1])
+                elif kind == "within":
+                    attempt.completed_within = True
+                continue
+            if told and not passed_on:
+                passed_on, kill_at = True, clock.monotonic() + self._grace_s
+                child.pipe.send(("stop", told[0]))
+                attempt.transport = "its process was asked to stop"
+            if passed_on and clock.monotonic() >= kill_at:
+                attempt.transport = "its process was killed"
+                child.kill()
+                attempt.close_gate()
+                return failed(attempt, TaskCancelled("killed"), self._surroundings)
+            if limit is not None and child.memory_bytes() > limit:
+                used = child.memory_bytes()
+                child.kill()
+                attempt.close_gate()
+                error = MemoryLimitExceeded(f"killed: memory: its process used {used:,} bytes of {limit:,} allowed")
+                return failed(attempt, error, self._surroundings)
+            if not child.process.is_alive():
+                return None
+
+    def _ended(self, attempt: Attempt, message: tuple[Any, ...]) -> Ending:
+        _, to, result, error, delay_s, counts, reason = message
+        at = self._surroundings.clock.now()
+        attempt.close_gate()
+        info = None if error is None else ErrorInfo(*error)
+        return Ending(attempt, TaskStatus(to), at, result=result, error=info, delay_s=delay_s, counts=counts, reason=reason)
+
+    def _died(self, child: _Child, attempt: Attempt) -> Ending:
+        code = child.process.exitcode
+        hint = " (killed from outside; out of memory, perhaps)" if code in (-9, 137) else ""
+        error = ChildDied(f"the task's process ended without an answer, exit code {code}{hint}")
+        return failed(attempt, error, self._surroundings)
+
+    def _borrow(self) -> _Child:
+        with self._guard:
+            while self._idle:
+                child = self._idle.pop()
+                if child.process.is_alive():
+                    return child
+                child.kill()
+        return _Child(self._app)
+
+    def _give_back(self, child: _Child) -> None:
+        with self._guard:
+            self._idle.append(child)
+
+    def close(self) -> None:
+        """End the idle children."""
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for child in idle:
+            try:
+                child.pipe.send(None)
+            except OSError:  # it has ended already
+                child.process.join(0)
+            child.process.join(0.5)
+            child.kill()
+
+

@@ -1,0 +1,100 @@
+"""Plain functions: each in a thread, which can be interrupted between two bytecodes but not killed."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+
+from prismq.domain.errors import TaskCancelled, TaskTimeout
+from prismq.worker.attempt import Attempt, Ending, Why
+from prismq.worker.context import TaskContext, bind, unbind
+from prismq.worker.runners.base import InProcessReporter, Surroundings, completed, decode, failed, handler_of, surrounded
+from prismq.worker.slots import Slots
+
+_EXCEPTIONS: dict[Why, type[BaseException]] = {
+    "cancel": TaskCancelled,
+    "timeout": TaskTimeout,
+    "lost": TaskCancelled,
+    "shutdown": TaskCancelled,
+}
+
+
+class ThreadRunner:
+    """Runs attempts in up to `slots.size` threads, started as they are needed."""
+
+    def __init__(
+        self, slots: Slots, surroundings: Surroundings, run_in_process: Callable[[Attempt], Ending] | None = None
+    ) -> None:
+        self._slots = slots
+        self._surroundings = surroundings
+        self._run_in_process = run_in_process
+        self._number = 0
+        slots.start_thread = self._start_thread
+
+    def _start_thread(self) -> None:
+        self._number += 1
+        threading.Thread(target=self._loop, name=f"prismq-slot-{self._number}", daemon=True).start()
+
+    def _loop(self) -> None:
+        finished = False
+        while True:
+            attempt = self._slots.next_for_thread(finished=finished)
+            if attempt is None:
+                return
+            try:
+                ending = self.run(attempt)
+            except (TaskCancelled, TaskTimeout) as late:
+                # An interrupt that arrived after the handler's own frames were left.
+                ending = failed(attempt, late, self._surroundings)
+            self._surroundings.journal.finish(ending)
+            finished = True
+
+    def run(self, attempt: Attempt) -> Ending:
+        """Run one attempt here and now, in the calling thread."""
+        if handler_of(attempt).executor == "process" and self._run_in_process is not None:
+            return self._run_in_process(attempt)
+        surroundings = self._surroundings
+        clock = surroundings.clock
+        thread_id = threading.get_ident()
+
+        def interrupt(why: Why) -> None:
+            attempt.transport = "its thread was interrupted"
+            _raise_in(thread_id, _EXCEPTIONS[why])
+
+        try:
+            if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
+                return failed(attempt, TaskCancelled("told to stop before it began"), surroundings)
+            surroundings.journal.started(attempt)
+            try:
+                value = self._call(attempt)
+            finally:
+                if attempt.close_gate():
+                    _raise_in(thread_id, None)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises, SystemExit too, ends its attempt
+            return failed(attempt, error, surroundings)
+        return completed(attempt, value, surroundings)
+
+    def _call(self, attempt: Attempt) -> object:
+        surroundings = self._surroundings
+        handler = handler_of(attempt)
+        context = TaskContext(attempt.lease, InProcessReporter(attempt, surroundings))
+        token = bind(context)
+        try:
+            args, kwargs = decode(attempt)
+            if not surroundings.around:
+                return handler.function(*args, **kwargs)
+            with surrounded(context, surroundings.around):
+                return handler.function(*args, **kwargs)
+        finally:
+            unbind(token)
+
+
+def _raise_in(thread_id: int, kind: type[BaseException] | None) -> None:
+    """Have `kind` raised in a thread at its next bytecode; None takes back one that has not been raised yet.
+
+    docs.python.org/3/c-api/init.html, PyThreadState_SetAsyncExc. A thread that waits in C is not reached.
+    """
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread_id), ctypes.py_object(kind) if kind is not None else None
+    )

@@ -1,0 +1,336 @@
+"""A worker in this process: wires the steps to threads, starts and stops them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+import psutil
+
+from prismq.clock import Clock
+from prismq.domain import events as ev
+from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.handler import Handler
+from prismq.domain.lease import ErrorInfo
+from prismq.domain.status import TaskStatus
+from prismq.domain.worker import Worker, WorkerCommand, WorkerStatus
+from prismq.storage.contract import Store, WorkerReport
+from prismq.storage.wakeup import LoopbackListener
+from prismq.version import __version__
+from prismq.worker.attempt import Attempt, Ending
+from prismq.worker.claimer import Claimer
+from prismq.worker.journal import Journal
+from prismq.worker.keeper import Keeper
+from prismq.worker.options import WorkerOptions
+from prismq.worker.pump import LINGER_S, Pump
+from prismq.worker.runners.base import Around, Surroundings
+from prismq.worker.runners.loop import LoopRunner
+from prismq.worker.runners.processes import ProcessRunner
+from prismq.worker.runners.threads import ThreadRunner
+from prismq.worker.slots import Slots
+
+_FLUSH_AT = 64  # endings that are written without waiting for more
+_WATCH_S = 0.05  # how late a row inserted by hand, without a hint, may be seen
+
+
+class Runtime:
+    """One worker: slots, runners, the pump that talks to the store, and the keeper beside it.
+
+    `app` names the application for `executor="process"` (`module:name`); without it such tasks fail with
+    a message. Its identity is a boot id: a restarted worker is another worker.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[str, Handler],
+        options: WorkerOptions,
+        *,
+        clock: Clock,
+        rng: Random,
+        emit: ev.Emit,
+        around: Sequence[Around] = (),
+        app: str | None = None,
+        supervisor_id: str | None = None,
+        restarts: int = 0,
+    ) -> None:
+        self.options = options
+        self._store = store
+        self._handlers = handlers
+        self._clock = clock
+        self._emit = emit
+        self._app = app
+        self._supervisor_id = supervisor_id
+        self._restarts = restarts
+        self.worker_id = f"{options.name}-{uuid.UUID(int=rng.getrandbits(128)).hex[:12]}"
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._keeper_wake = threading.Event()
+        self.slots = Slots(options.slots)
+        self.journal = Journal(log_transitions=options.log_transitions, wake=self._wake)
+        claimer = Claimer(self.worker_id, options, handlers, rng)
+        self.pump = Pump(
+            store.work, handlers, worker_id=self.worker_id, options=options, clock=clock, rng=rng, emit=emit,
+            journal=self.journal, claimer=claimer, slots=self.slots,
+        )  # fmt: skip
+        surroundings = Surroundings(store.work, self.journal, clock, rng, around)
+        self._processes = ProcessRunner(app, surroundings, stop_grace_s=options.stop_grace_s) if app else None
+        self._threads = ThreadRunner(self.slots, surroundings, self._processes.run if self._processes else None)
+        self._loop = LoopRunner(self.slots, surroundings)
+        self.keeper = Keeper(self, store, options, clock, emit, self._on_stranded, self._on_stuck)
+        self._status = WorkerStatus.ACTIVE
+        self._note: str | None = None
+        self._listener: LoopbackListener | None = None
+        self._running: list[threading.Thread] = []
+        self._reported = (0, 0, 0)
+        self._process = psutil.Process(os.getpid())
+        self._started_mono = clock.monotonic()
+        self.on_want_exit: Callable[[str], None] = lambda reason: None
+        self.exit_wanted: str | None = None
+
+    # -- life
+
+    def start(self) -> None:
+        """Register, and begin to work in threads of its own."""
+        if self.options.hints:
+            try:
+                self._listener = LoopbackListener()
+            except OSError:  # no loopback in this sandbox: polling alone then
+                self._listener = None
+        self.register()
+        self._emit(ev.WorkerRegistered(self.worker_id, socket.gethostname(), os.getpid(), self.slots.size))
+        for name, loop in (("pump", self._pump_loop), ("keeper", self._keeper_loop), ("watcher", self._watch_loop)):
+            thread = threading.Thread(target=loop, name=f"prismq-{name}", daemon=True)
+            thread.start()
+            self._running.append(thread)
+
+    def drain(self) -> None:
+        """Claim no more, give back what has not started, let the rest end."""
+        self._change(WorkerStatus.DRAINING, "draining")
+        self.pump.claiming = False
+        self.pump.give_back(self.slots.withdraw(), "given back: the worker drains")
+        self._wake.set()
+
+    def interrupt(self) -> None:
+        """Tell what still runs to stop; it is given back without using up an attempt."""
+        for attempt in self.held():
+            attempt.tell_to_stop("shutdown", self._clock.monotonic())
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, waits or is still to be written."""
+        return self.pump.idle
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until nothing runs or is left to write; False when the time is over."""
+        deadline = self._clock.monotonic() + timeout_s
+        nothing = threading.Event()
+        while not self.idle:
+            if self._clock.monotonic() >= deadline:
+                return False
+            self._clock.wait(nothing, 0.01)
+        return True
+
+    def stop(self, grace_s: float | None = None) -> int:
+        """Shut down: drain for `grace_s`, then interrupt and give back. How many tasks were given back or left.
+
+        A task that will not stop keeps its lease until the process ends; the lease then runs out, or the
+        supervisor returns it.
+        """
+        grace_s = self.options.grace_s if grace_s is None else grace_s
+        self.drain()
+        left = 0
+        if not self.wait_idle(grace_s):
+            left = len(self.held())
+            self.interrupt()
+            self.wait_idle(self.options.stop_grace_s)
+        self._stop.set()
+        self._wake.set()
+        self._keeper_wake.set()
+        self.slots.close()
+        for thread in self._running:
+            if thread is not threading.current_thread():
+                thread.join(5.0)
+        self._loop.close()
+        if self._processes:
+            self._processes.close()
+        if self._listener:
+            self._listener.close()
+        self._sign_off()
+        self._emit(ev.WorkerStopped(self.worker_id, left, self._clock.monotonic() - self._started_mono))
+        return left
+
+    def _sign_off(self) -> None:
+        try:
+            self._store.workers.heartbeat(self.report(), self._clock.now())
+            self._store.workers.stop(self.worker_id, WorkerStatus.STOPPED.value, self._note, self._clock.now())
+        except QueueDatabaseError:  # its row will be found silent, and its leases are gone or will run out
+            return
+
+    # -- loops, too small to be wrong
+
+    def _pump_loop(self) -> None:
+        wait_s = 0.0
+        while not (self._stop.is_set() and self.pump.idle):
+            if wait_s > 0:
+                self._clock.wait(self._wake, wait_s)
+                self._linger()
+            self._wake.clear()
+            wait_s = self.pump.step()
+            if self._stop.is_set():
+                return
+            self._check_recycling()
+
+    def _linger(self) -> None:
+        if self.slots.busy and 0 < self.journal.pending < _FLUSH_AT:
+            self._clock.wait(self._stop, LINGER_S)
+
+    def _keeper_loop(self) -> None:
+        while not self._stop.is_set():
+            wait_s = self.keeper.step()
+            self._clock.wait(self._keeper_wake, wait_s)
+            self._keeper_wake.clear()
+
+    def _watch_loop(self) -> None:
+        listener, mark = self._listener, None
+        while not self._stop.is_set():
+            if listener is not None:
+                hinted = listener.wait(_WATCH_S)
+            else:
+                self._clock.wait(self._stop, _WATCH_S)
+                hinted = False
+            if not hinted:
+                try:
+                    seen = self._store.change_mark()
+                except QueueDatabaseError:  # the pump meets it too, and reports it
+                    continue
+                hinted, mark = seen != mark, seen
+            if hinted:
+                self.keeper.looked = True
+                self._wake.set()
+                self._keeper_wake.set()
+
+    def _check_recycling(self) -> None:
+        options = self.options
+        if self.exit_wanted:
+            return
+        if options.max_tasks is not None and self.pump.total >= options.max_tasks:
+            self._want_exit(f"it has run {self.pump.total} tasks (max_tasks_per_process)")
+        elif options.max_memory_bytes is not None and self.pump.total % 50 == 0:
+            used = int(self._process.memory_info().rss)
+            if used > options.max_memory_bytes:
+                self._want_exit(f"it uses {used:,} bytes (max_memory_mb)")
+
+    def _want_exit(self, reason: str) -> None:
+        if self.exit_wanted is None:
+            self.exit_wanted = reason
+            self._note = reason
+            self.on_want_exit(reason)
+
+    def _on_stranded(self, reason: str) -> None:
+        self._want_exit(reason)
+
+    def _on_stuck(self, attempt: Attempt) -> None:
+        lease = attempt.lease
+        self._note = f"task {lease.task_id} ({lease.type}) was told to stop ({attempt.stop_why}) and does not"
+        if attempt.stop_why != "shutdown":
+            self._want_exit(self._note)
+
+    def settle_stuck(self) -> None:
+        """Write the end of tasks that cannot be stopped. The process must end at once afterwards."""
+        now = self._clock.now()
+        for attempt in self.held():
+            if attempt.ended or attempt.stop_why not in ("timeout", "cancel"):
+                continue
+            attempt.close_gate()
+            self.journal.finish(_forced(attempt, now))
+        try:
+            self.pump.step()
+        except QueueDatabaseError:  # then the lease runs out, or the supervisor returns it
+            return
+
+    # -- for the keeper
+
+    def held(self) -> list[Attempt]:
+        """What this worker holds and has not settled."""
+        return list(self.pump.attempts.values())
+
+    def obey(self, command: WorkerCommand, argument: int | None, by: str) -> None:
+        """Do what an operator asked."""
+        who = f"asked by {by}" if by else "asked"
+        if command is WorkerCommand.PAUSE:
+            self.pump.claiming = False
+            self.pump.give_back(self.slots.withdraw(), "given back: the worker was paused")
+            self._change(WorkerStatus.PAUSED, who)
+        elif command is WorkerCommand.RESUME:
+            self.pump.claiming = True
+            self._change(WorkerStatus.ACTIVE, who)
+        elif command is WorkerCommand.RESIZE and argument is not None and argument > 0:
+            self.slots.resize(argument)
+            self._change(self._status, f"resized to {argument} slots, {who}")
+        elif command is WorkerCommand.DRAIN:
+            self.drain()
+            self._want_exit(f"drained, {who}")
+        self._wake.set()
+        self.keeper.report_now()
+
+    def _change(self, status: WorkerStatus, why: str) -> None:
+        self._status = status
+        self._emit(ev.WorkerStateChanged(self.worker_id, status.value, why))
+
+    def register(self) -> None:
+        """Write this worker's row."""
+        options = self.options
+        self._store.workers.register(
+            Worker(
+                worker_id=self.worker_id,
+                capabilities=json.dumps(dict(options.capabilities), sort_keys=True, default=str),
+                status=self._status.value,
+                hostname=socket.gethostname(),
+                pid=os.getpid(),
+                supervisor_id=self._supervisor_id,
+                queues=None if options.queues is None else json.dumps(list(options.queues)),
+                types=json.dumps(sorted(self._handlers)),
+                strategy=options.strategy.value,
+                version=__version__,
+                slots=self.slots.size,
+                restarts=self._restarts,
+                hint_port=self._listener.port if self._listener else None,
+                note=self._note,
+            ),
+            self._clock.now(),
+        )
+
+    def report(self) -> WorkerReport:
+        """What is to be said with the next heartbeat; counts are since the last."""
+        pump = self.pump
+        done = (pump.completed, pump.failed, pump.retried)
+        since = tuple(new - old for new, old in zip(done, self._reported, strict=True))
+        self._reported = done
+        with self._process.oneshot():
+            cpu, memory = self._process.cpu_percent(), int(self._process.memory_info().rss)
+        note = self._note
+        if pump.down_since is not None:
+            note = "the store cannot be reached"
+        return WorkerReport(
+            self.worker_id, self._status.value, self.slots.size, self.slots.busy, len(pump.attempts), since[0], since[1],
+            since[2], pump.last_claim_at, pump.last_look_at, cpu, memory, note,
+        )  # fmt: skip
+
+
+def _forced(attempt: Attempt, now: float) -> Ending:
+    how = "its thread could not be interrupted, so its whole process was replaced"
+    if attempt.stop_why == "cancel":
+        return Ending(attempt, TaskStatus.CANCELLED, now, reason=f"cancelled while it ran: {how}")
+    lease = attempt.lease
+    error = ErrorInfo("TaskTimeout", f"ran longer than its timeout of {attempt.timeout_s:g} s; {how}", "")
+    if lease.attempt >= lease.max_attempts:
+        reason = f"attempt {lease.attempt} of {lease.max_attempts} failed"
+        return Ending(attempt, TaskStatus.DEAD_LETTER, now, error=error, reason=reason)
+    return Ending(attempt, TaskStatus.SCHEDULED, now, error=error, delay_s=1.0)

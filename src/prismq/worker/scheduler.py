@@ -1,0 +1,55 @@
+"""Fires periodic tasks. Any number may run at once: the store lets each slot fire once."""
+
+from __future__ import annotations
+
+from prismq.clock import Clock
+from prismq.domain import events as ev
+from prismq.domain.cron import CronSchedule, MissedPolicy, due_slots
+from prismq.domain.errors import InvalidCron
+from prismq.storage.contract import Schedule, ScheduleStore
+
+_LOOK_S = 1.0  # schedules may be added, changed or resumed by others
+
+
+class Scheduler:
+    """`step()` enqueues the tasks of slots that have come, and says when to come again."""
+
+    def __init__(self, store: ScheduleStore, clock: Clock, emit: ev.Emit) -> None:
+        self._store = store
+        self._clock = clock
+        self._emit = emit
+        self._parsed: dict[tuple[str, str], CronSchedule | None] = {}
+
+    def step(self) -> float:
+        """Fire what is due."""
+        now = self._clock.now()
+        nearest = now + _LOOK_S
+        for schedule in self._store.all():
+            if schedule.paused_at is not None or schedule.last_slot is None:
+                continue
+            cron = self._parse(schedule)
+            if cron is None:
+                continue
+            self._fire_due(schedule, cron, schedule.last_slot, now)
+            nearest = min(nearest, cron.next_after(max(now, schedule.last_slot)))
+        return max(0.01, nearest - now)
+
+    def _fire_due(self, schedule: Schedule, cron: CronSchedule, last_slot: float, now: float) -> None:
+        due = due_slots(cron, last_slot, now, MissedPolicy(schedule.missed))
+        missed = due.skipped
+        for slot in due.times:
+            task_id = self._store.fire(schedule, slot, missed, now)
+            if task_id is not None:
+                self._emit(ev.ScheduleFired(schedule.name, task_id, slot, missed))
+            missed = 0
+        if missed:
+            self._store.skip(schedule.name, now)
+
+    def _parse(self, schedule: Schedule) -> CronSchedule | None:
+        key = (schedule.expression, schedule.timezone)
+        if key not in self._parsed:
+            try:
+                self._parsed[key] = CronSchedule.parse(*key)
+            except InvalidCron:  # written by hand; `prismq schedules list` shows it
+                self._parsed[key] = None
+        return self._parsed[key]

@@ -1,0 +1,38 @@
+"""From the configuration, which people write, to the options of a worker process."""
+
+from __future__ import annotations
+
+import socket
+
+from prismq.config import WorkerConfig
+from prismq.storage.contract import Retention
+from prismq.worker.options import WorkerOptions
+
+_MB = 1_048_576
+
+
+def options_of(config: WorkerConfig) -> WorkerOptions:
+    """The options that `config` means."""
+    return WorkerOptions(
+        name=config.worker_id or socket.gethostname() or "worker",
+        slots=config.concurrency,
+        queues=None if config.queues is None else tuple(config.queues),
+        capabilities=dict(config.capabilities),
+        strategy=config.scheduling_strategy,
+        only_known=config.only_known,
+        prefetch=config.prefetch,
+        lease_s=config.lease_duration_seconds,
+        poll_s=config.poll_interval_seconds,
+        heartbeat_s=config.heartbeat_interval_seconds,
+        grace_s=config.shutdown_grace_seconds,
+        log_transitions=config.task_log_level == "DEBUG",
+        hints=config.hints,
+        max_tasks=config.max_tasks_per_process,
+        max_memory_bytes=None if config.max_memory_mb is None else config.max_memory_mb * _MB,
+        retention=Retention(
+            config.result_retention_seconds,
+            config.failure_retention_seconds,
+            config.failure_retention_seconds,
+            config.result_retention_seconds,
+        ),
+    )
