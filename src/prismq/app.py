@@ -256,7 +256,9 @@ class PrismQ:
     def _new(self, name: str, payload: Mapping[str, Any], options: Mapping[str, Any]) -> NewTask:
         task = self._registry.handlers.get(name)
         if task is not None:
-            function: TaskFunction[Any, Any] = TaskFunction(task.function, task, lambda: self._sender, options)
+            function: TaskFunction[Any, Any] = TaskFunction(
+                task.function, task, lambda: self._sender, options
+            )
             return function.prepare(**payload)
         text = to_json(payload, f"the payload of {name!r}")
         return apply(NewTask(name_of("name", name), text), options, self._clock.now())
@@ -274,7 +276,9 @@ class PrismQ:
         """A handle on a task by its id."""
         self._prepare()
         handler = self._registry.handlers.get(self._operator.get(task_id).type)
-        return TaskHandle(self._sender, task_id, handler.arguments.decode_result if handler else _decode_plain)
+        return TaskHandle(
+            self._sender, task_id, handler.arguments.decode_result if handler else _decode_plain
+        )
 
     # -- working
 
@@ -300,13 +304,17 @@ class PrismQ:
 class _Target:
     """Which database, and how it is opened."""
 
-    def __init__(self, scheme: str, location: str, source: str, durability: Any, busy_timeout_s: float | None) -> None:
+    def __init__(
+        self, scheme: str, location: str, source: str, durability: Any, busy_timeout_s: float | None
+    ) -> None:
         self.scheme, self.location, self.source = scheme, location, source
         self.durability, self.busy_timeout_s = durability, busy_timeout_s
         self._warned = False
 
     @classmethod
-    def of(cls, database: str | os.PathLike[str] | None, durability: str | None, busy_timeout: float | None) -> _Target:
+    def of(
+        cls, database: str | os.PathLike[str] | None, durability: str | None, busy_timeout: float | None
+    ) -> _Target:
         from prismq.config import load_settings, resolve_database
 
         target = resolve_database(database)
@@ -318,7 +326,11 @@ class _Target:
 
     def open(self, adopt: bool) -> Store:
         return open_store(
-            self.scheme, self.location, durability=self.durability, busy_timeout_s=self.busy_timeout_s, adopt=adopt
+            self.scheme,
+            self.location,
+            durability=self.durability,
+            busy_timeout_s=self.busy_timeout_s,
+            adopt=adopt,
         )
 
     def warn_if_temporary(self) -> None:
@@ -344,4 +356,3 @@ def _worker_options(settings: Mapping[str, Any]) -> Any:
     from prismq.worker.settings import options_of
 
     return options_of(WorkerConfig(**settings))
-

@@ -88,7 +88,9 @@ class Operator:
     def reprioritise(self, priority: int, task_id: int | None = None, **which: Unpack[Which]) -> int:
         """Give waiting tasks another priority (lower runs first); how many changed."""
         if not PRIORITY_MIN <= priority <= PRIORITY_MAX:
-            raise InvalidArgument(f"priority takes a whole number from {PRIORITY_MIN:,} to {PRIORITY_MAX:,}, not {priority}")
+            raise InvalidArgument(
+                f"priority takes a whole number from {PRIORITY_MIN:,} to {PRIORITY_MAX:,}, not {priority}"
+            )
         return self._tasks.reprioritise(self._meant(task_id, which, "reprioritise"), priority, self._now())
 
     def delete(self, task_id: int | None = None, **which: Unpack[Which]) -> int:
@@ -129,7 +131,9 @@ class Operator:
             return TaskFilter(ids=(task_id,))
         meant = filter_of(**which)
         if meant.is_empty:
-            raise InvalidArgument(f"{action} wants a task id or at least one condition, such as status='failed'")
+            raise InvalidArgument(
+                f"{action} wants a task id or at least one condition, such as status='failed'"
+            )
         return meant
 
 

@@ -53,7 +53,9 @@ def apply(new: NewTask, options: Mapping[str, Any], now: float) -> NewTask:
     if "delay" in options and "run_at" in options:
         raise _wrong("run_at", options["run_at"], "either delay or run_at, not both")
     if (new.unique_for_s or new.unique_pending) and new.unique_key is None:
-        digest = hashlib.sha256(f"{new.queue}\n{new.type}\n{_canonical(new.payload)}".encode()).hexdigest()[:32]
+        digest = hashlib.sha256(f"{new.queue}\n{new.type}\n{_canonical(new.payload)}".encode()).hexdigest()[
+            :32
+        ]
         new.unique_key = f"{new.type}:{digest}"
     return new
 
@@ -183,7 +185,9 @@ def _retention(new: NewTask, value: Any, _: float) -> None:
 
 
 def _headers(new: NewTask, value: Any, _: float) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+    if not isinstance(value, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, str) for k, v in value.items()
+    ):
         raise _wrong("headers", value, "a mapping of text to text")
     new.headers = {**new.headers, **value}
 
@@ -204,4 +208,3 @@ _APPLY = {
     "retention": _retention,
     "headers": _headers,
 }
-

@@ -28,7 +28,9 @@ class _Later(threading.local):
 class Sender:
     """Writes tasks to a store and tells of it."""
 
-    def __init__(self, store: Store, clock: Clock, announcer: Announcer, emit: ev.Emit, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, announcer: Announcer, emit: ev.Emit, ready: Callable[[], None]
+    ) -> None:
         self.store = store
         self.clock = clock
         self.around: list[AroundEnqueue] = []
@@ -64,7 +66,9 @@ class Sender:
             except QueueDatabaseError as error:
                 if not done or self.store.inbox.bound():
                     raise
-                raise type(error)(f"{error} ({len(done):,} of the tasks were enqueued before, the rest were not)") from error
+                raise type(error)(
+                    f"{error} ({len(done):,} of the tasks were enqueued before, the rest were not)"
+                ) from error
         return done
 
     def _send_chunk(self, chunk: Sequence[NewTask]) -> list[Enqueued]:
@@ -73,7 +77,9 @@ class Sender:
                 for layer in self.around:
                     stack.enter_context(layer(new))
             done = self.store.inbox.enqueue_many(chunk, self.clock.now())
-        self._tell(ev.TasksEnqueued(tuple(sorted({new.type for new in chunk})), sum(one.created for one in done)))
+        self._tell(
+            ev.TasksEnqueued(tuple(sorted({new.type for new in chunk})), sum(one.created for one in done))
+        )
         return done
 
     def _tell(self, event: ev.Event) -> None:

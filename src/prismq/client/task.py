@@ -29,7 +29,11 @@ class TaskFunction(Generic[P, R]):
     """A function that can be enqueued. Called directly, it is the plain function still."""
 
     def __init__(
-        self, function: Callable[P, Any], handler: Handler, sender: Callable[[], Sender], options: Mapping[str, Any]
+        self,
+        function: Callable[P, Any],
+        handler: Handler,
+        sender: Callable[[], Sender],
+        options: Mapping[str, Any],
     ) -> None:
         update_wrapper(self, function)
         self.function = function
@@ -108,7 +112,9 @@ class TaskFunction(Generic[P, R]):
                         f"not {type(call).__name__}: write ({call!r:.50},). Nothing was enqueued."
                     )
             except InvalidArgument as error:
-                raise type(error)(f"call {number}: {error}") if type(error) is InvalidArgument else error from error
+                raise (
+                    type(error)(f"call {number}: {error}") if type(error) is InvalidArgument else error
+                ) from error
         return news
 
     def _make_template(self) -> dict[str, Any]:
@@ -120,7 +126,9 @@ class TaskFunction(Generic[P, R]):
             "queue": handler.queue,
             "priority": handler.priority,
             "max_attempts": handler.max_attempts,
-            "compatibility": json_object_text("compatibility", handler.compatibility) if handler.compatibility else "{}",
+            "compatibility": json_object_text("compatibility", handler.compatibility)
+            if handler.compatibility
+            else "{}",
             "tags": tags_text(handler.tags) if handler.tags else None,
             "timeout_s": handler.timeout_s,
             "backoff": None if handler.backoff == _DEFAULT_BACKOFF else handler.backoff.to_json(),

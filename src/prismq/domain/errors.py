@@ -1,23 +1,23 @@
 """Everything prismq raises. Each message says what happened, to what, and what to do.
 
-    PrismqError
-      QueueDatabaseError          the store could not do what was asked
-        QueueBusyError              locked by someone else for longer than the busy timeout
-        QueueSchemaError            the file or schema is not what this version works with
-        QueueBackupError
-        QueueMaintenanceError
-      ConfigurationError          a setting is wrong; names its key
-      InvalidArgument             an argument or option of an enqueue is wrong; names it
-        PayloadTooLarge
-        InvalidCron
-      UnknownStatus, UnknownTask, TaskNotFound, InvalidTransition
-      LeaseLost                   the attempt is no longer ours to finish
-      TaskFailed                  raised by handle.result() for a task that did not complete
-      ResultTimeout
-    Outcome signals, raised by a task's own code:
-      Retry, PermanentError, Snooze
-    Raised into a task's code:
-      TaskCancelled, TaskTimeout
+PrismqError
+  QueueDatabaseError          the store could not do what was asked
+    QueueBusyError              locked by someone else for longer than the busy timeout
+    QueueSchemaError            the file or schema is not what this version works with
+    QueueBackupError
+    QueueMaintenanceError
+  ConfigurationError          a setting is wrong; names its key
+  InvalidArgument             an argument or option of an enqueue is wrong; names it
+    PayloadTooLarge
+    InvalidCron
+  UnknownStatus, UnknownTask, TaskNotFound, InvalidTransition
+  LeaseLost                   the attempt is no longer ours to finish
+  TaskFailed                  raised by handle.result() for a task that did not complete
+  ResultTimeout
+Outcome signals, raised by a task's own code:
+  Retry, PermanentError, Snooze
+Raised into a task's code:
+  TaskCancelled, TaskTimeout
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ class UnknownTask(PrismqError, LookupError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         listed = ", ".join(names) if names else "none: was the module that defines the tasks imported?"
-        super().__init__(f"no handler is registered for task type {name!r}.{closest(name, names)} Known types: {listed}")
+        super().__init__(
+            f"no handler is registered for task type {name!r}.{closest(name, names)} Known types: {listed}"
+        )
 
 
 class TaskNotFound(PrismqError, LookupError):
@@ -100,7 +102,9 @@ class TaskNotFound(PrismqError, LookupError):
 
     def __init__(self, task_id: int) -> None:
         self.task_id = task_id
-        super().__init__(f"there is no task {task_id}; it was never enqueued, was deleted, or was pruned after its retention")
+        super().__init__(
+            f"there is no task {task_id}; it was never enqueued, was deleted, or was pruned after its retention"
+        )
 
 
 class InvalidTransition(PrismqError):
@@ -129,7 +133,9 @@ class TaskFailed(PrismqError):
     def __init__(self, task_id: int, type_name: str, status: str, error: str | None) -> None:
         self.task_id, self.type, self.status, self.error = task_id, type_name, status, error
         because = f": {error}" if error else ""
-        super().__init__(f"task {task_id} ({type_name}) ended as {status}{because}. See `prismq tasks show {task_id}`.")
+        super().__init__(
+            f"task {task_id} ({type_name}) ended as {status}{because}. See `prismq tasks show {task_id}`."
+        )
 
 
 class ResultTimeout(PrismqError, TimeoutError):

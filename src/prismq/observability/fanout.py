@@ -40,5 +40,8 @@ class Fanout:
             self._told.add(kind)
             name = getattr(listener, "__qualname__", type(listener).__name__)
             _logger.warning(
-                "listener %s failed on %s (%r); told once, and the task went on", name, type(event).__name__, error
+                "listener %s failed on %s (%r); told once, and the task went on",
+                name,
+                type(event).__name__,
+                error,
             )

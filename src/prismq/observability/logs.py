@@ -131,7 +131,9 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         cache_logger_on_first_use=True,
     )
     renderer: Any = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     last: list[Any] = [structlog.processors.format_exc_info] if as_json else []
     handler = logging.StreamHandler()

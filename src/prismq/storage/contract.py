@@ -337,7 +337,9 @@ class Retention(NamedTuple):
 class Upkeep(Protocol):
     """What has to happen whether or not anyone works. Safe to run in many processes at once."""
 
-    def expire_leases(self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "") -> list[ExpiredLease]:
+    def expire_leases(
+        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = ""
+    ) -> list[ExpiredLease]:
         """End leases that ran out, and all those of `dead_workers`: back to queued, or to the dead letters
         when the attempts are used up. At most limits.EXPIRE_CHUNK a call."""
         ...

@@ -50,7 +50,13 @@ class Claimer:
             return None
         options = self._options
         return ClaimRequest(
-            self._worker_id, limit, options.lease_s, options.strategy, options.queues, self.can_serve, self._rng
+            self._worker_id,
+            limit,
+            options.lease_s,
+            options.strategy,
+            options.queues,
+            self.can_serve,
+            self._rng,
         )
 
     def can_serve(self, type_: str, compatibility: str) -> bool:

@@ -31,7 +31,9 @@ def load(reference: str) -> Application:
     if len(apps) != 1:
         names = ", ".join(f"{target}:{key}" for key, _ in apps.values())
         found_words = f"several PrismQ objects; name one: {names}" if apps else "no PrismQ object"
-        raise ConfigurationError(f"module {target!r} has {found_words}. Give it as module:name, for example tasks:q")
+        raise ConfigurationError(
+            f"module {target!r} has {found_words}. Give it as module:name, for example tasks:q"
+        )
     return next(iter(apps.values()))[1]  # type: ignore[no-any-return]
 
 

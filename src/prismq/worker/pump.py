@@ -173,7 +173,9 @@ class Pump:
     def _refuse(self, attempt: Attempt) -> None:
         error = UnknownTask(attempt.lease.type, self._handlers)
         attempt.ended = True
-        ending = Ending(attempt, TaskStatus.FAILED, self._clock.now(), error=describe(error), reason=str(error))
+        ending = Ending(
+            attempt, TaskStatus.FAILED, self._clock.now(), error=describe(error), reason=str(error)
+        )
         self._journal.finish(ending)
 
     def give_back(self, attempts: list[Attempt], reason: str) -> None:
@@ -191,7 +193,9 @@ class Pump:
         if self.down_since is None:
             self.down_since = mono
         self._failures += 1
-        wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2.0 ** min(self._failures, 10)) * self._rng.uniform(0.5, 1.0)
+        wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2.0 ** min(self._failures, 10)) * self._rng.uniform(
+            0.5, 1.0
+        )
         self._emit(ev.StoreUnavailable(self._worker_id, str(error), mono - self.down_since, wait_s))
         return wait_s
 
@@ -212,4 +216,3 @@ class Pump:
         except QueueDatabaseError:  # the next exchange meets it again, and says so
             return self._options.poll_s
         return self._options.poll_s if due is None else max(0.001, due - self._clock.now())
-

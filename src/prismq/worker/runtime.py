@@ -80,7 +80,9 @@ class Runtime:
         )  # fmt: skip
         surroundings = Surroundings(store.work, self.journal, clock, rng, around)
         self._processes = ProcessRunner(app, surroundings, stop_grace_s=options.stop_grace_s) if app else None
-        self._threads = ThreadRunner(self.slots, surroundings, self._processes.run if self._processes else None)
+        self._threads = ThreadRunner(
+            self.slots, surroundings, self._processes.run if self._processes else None
+        )
         self._loop = LoopRunner(self.slots, surroundings)
         self.keeper = Keeper(self, store, options, clock, emit, self._on_stranded, self._on_stuck)
         self._status = WorkerStatus.ACTIVE
@@ -104,7 +106,11 @@ class Runtime:
                 self._listener = None
         self.register()
         self._emit(ev.WorkerRegistered(self.worker_id, socket.gethostname(), os.getpid(), self.slots.size))
-        for name, loop in (("pump", self._pump_loop), ("keeper", self._keeper_loop), ("watcher", self._watch_loop)):
+        for name, loop in (
+            ("pump", self._pump_loop),
+            ("keeper", self._keeper_loop),
+            ("watcher", self._watch_loop),
+        ):
             thread = threading.Thread(target=loop, name=f"prismq-{name}", daemon=True)
             thread.start()
             self._running.append(thread)
@@ -169,7 +175,9 @@ class Runtime:
     def _sign_off(self) -> None:
         try:
             self._store.workers.heartbeat(self.report(), self._clock.now())
-            self._store.workers.stop(self.worker_id, WorkerStatus.STOPPED.value, self._note, self._clock.now())
+            self._store.workers.stop(
+                self.worker_id, WorkerStatus.STOPPED.value, self._note, self._clock.now()
+            )
         except QueueDatabaseError:  # its row will be found silent, and its leases are gone or will run out
             return
 

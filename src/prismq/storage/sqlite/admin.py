@@ -61,7 +61,8 @@ class SqliteTaskAdmin:
     def logs(self, task_id: int, *, limit: int = 1000, after_id: int = 0) -> list[TaskLog]:
         """See TaskAdmin.logs."""
         rows = self._database.execute(
-            "SELECT * FROM task_logs WHERE task_id = ? AND log_id > ? ORDER BY log_id LIMIT ?", (task_id, after_id, limit)
+            "SELECT * FROM task_logs WHERE task_id = ? AND log_id > ? ORDER BY log_id LIMIT ?",
+            (task_id, after_id, limit),
         ).fetchall()
         return [TaskLog.from_dict(dict(row)) for row in rows]
 
@@ -137,7 +138,9 @@ class SqliteTaskAdmin:
             self._log(connection, row, text, f"priority {row['priority']} → {priority}")
             return row["status"], row["status"]
 
-        return self._each(which, f"{_WAITING} AND priority <> {int(priority)}", now, change, priority=priority)
+        return self._each(
+            which, f"{_WAITING} AND priority <> {int(priority)}", now, change, priority=priority
+        )
 
     def delete(self, which: TaskFilter) -> int:
         """See TaskAdmin.delete."""
@@ -177,7 +180,9 @@ class SqliteTaskAdmin:
                 for row in rows:
                     before, after = act(connection, row)
                     new_priority = row["priority"] if priority is None else priority
-                    ledger.change(row["id"], row["queue"], row["type"], (before, row["priority"]), (after, new_priority))
+                    ledger.change(
+                        row["id"], row["queue"], row["type"], (before, row["priority"]), (after, new_priority)
+                    )
                     if after == "cancelled":
                         ledger.ended(row["queue"], row["type"], "cancelled", attempts=row["attempts"])
                 ledger.close()

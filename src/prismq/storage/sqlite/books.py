@@ -68,7 +68,9 @@ class Ledger:
         connection.execute(_SET_BOOKED, (until,))
         for queue, type_, status, band, slot, count, _ in rows:
             self._depth[queue, type_, status, band] += count
-            connection.execute(_ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None))
+            connection.execute(
+                _ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None)
+            )
         return int(until)
 
     def move(self, task_id: int, queue: str, type_: str, priority: int, before: str, after: str) -> None:
@@ -78,14 +80,22 @@ class Ledger:
             self._depth[queue, type_, before, band] -= 1
             self._depth[queue, type_, after, band] += 1
 
-    def change(self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]) -> None:
+    def change(
+        self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]
+    ) -> None:
         """The same for a (status, priority) that became another."""
         if task_id <= self.booked_id:
             self._depth[queue, type_, before[0], band_of(before[1])] -= 1
             self._depth[queue, type_, after[0], band_of(after[1])] += 1
 
     def ended(
-        self, queue: str, type_: str, outcome: str, *, attempts: int = 0, wait_s: float | None = None,
+        self,
+        queue: str,
+        type_: str,
+        outcome: str,
+        *,
+        attempts: int = 0,
+        wait_s: float | None = None,
         run_s: float | None = None,
     ) -> None:
         """An attempt or a task ended as `outcome`; times in seconds, where the handler ran."""
@@ -111,8 +121,20 @@ class Ledger:
             self._connection.executemany(
                 _ADD_STATS,
                 [
-                    (slot, MINUTE_S, queue, type_, outcome, e.tasks, e.attempts, e.retried, e.wait_s, e.run_s,
-                     e.wait.to_json() if e.wait.count else None, e.run.to_json() if e.run.count else None)
+                    (
+                        slot,
+                        MINUTE_S,
+                        queue,
+                        type_,
+                        outcome,
+                        e.tasks,
+                        e.attempts,
+                        e.retried,
+                        e.wait_s,
+                        e.run_s,
+                        e.wait.to_json() if e.wait.count else None,
+                        e.run.to_json() if e.run.count else None,
+                    )
                     for (queue, type_, outcome), e in self._ended.items()
                 ],
             )

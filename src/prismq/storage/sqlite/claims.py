@@ -55,7 +55,11 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
             room[queue] = max(0, max_running - connection.execute(_RUNNING_OF_QUEUE, (queue,)).fetchone()[0])
     lanes: list[Lane] = []
     for (queue,) in connection.execute(_READY_QUEUES).fetchall():
-        if queue in paused or room.get(queue) == 0 or (request.queues is not None and queue not in request.queues):
+        if (
+            queue in paused
+            or room.get(queue) == 0
+            or (request.queues is not None and queue not in request.queues)
+        ):
             continue
         routes = [route for (route,) in connection.execute(_READY_ROUTES, (queue,)).fetchall()]
         fitting = [route for route in routes if request.can_serve(*_parts(route))]
@@ -72,7 +76,11 @@ def _parts(route: str) -> tuple[str, str]:
 
 
 def pick(
-    connection: sqlite3.Connection, request: ClaimRequest, lanes: list[Lane], room: dict[str, int], now_text: str
+    connection: sqlite3.Connection,
+    request: ClaimRequest,
+    lanes: list[Lane],
+    room: dict[str, int],
+    now_text: str,
 ) -> list[int]:
     """The ids to claim, in the order of the strategy, at most request.limit."""
     limit = request.limit
@@ -112,7 +120,9 @@ def _heads(
         return connection.execute(sql, _of(lane, now_text, limit)).fetchall()
     heads: list[Head] = []
     for priority in _priorities(connection, lane):
-        heads.extend(_class_heads(connection, lane, priority, limit, now_text, strategy is SchedulingStrategy.LIFO))
+        heads.extend(
+            _class_heads(connection, lane, priority, limit, now_text, strategy is SchedulingStrategy.LIFO)
+        )
     return heads
 
 

@@ -72,7 +72,9 @@ class QueueDatabase:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -111,14 +113,20 @@ class QueueDatabase:
     def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
             needed = ".".join(map(str, SQLITE_VERSION_MIN))
-            raise QueueDatabaseError(f"this Python has SQLite {sqlite3.sqlite_version}; prismq needs {needed} or later")
+            raise QueueDatabaseError(
+                f"this Python has SQLite {sqlite3.sqlite_version}; prismq needs {needed} or later"
+            )
         if not self._checked and not self._in_memory:
             check_location(self.db_path)
             self._checked = True
         path = str(self.db_path)
         with translated(path):
             connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=self._busy_ms / 1000, cached_statements=256
+                path,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=self._busy_ms / 1000,
+                cached_statements=256,
             )
         try:
             with translated(path):

@@ -35,7 +35,10 @@ def where(which: TaskFilter) -> tuple[str, list[Any]]:
     if which.tag is not None:
         add("EXISTS (SELECT 1 FROM json_each(task_queue.tags) WHERE value = ?)", which.tag)
     if which.text is not None:
-        add("(instr(lower(payload), lower(?)) OR instr(lower(coalesce(error_message, '')), lower(?)))", *[which.text] * 2)
+        add(
+            "(instr(lower(payload), lower(?)) OR instr(lower(coalesce(error_message, '')), lower(?)))",
+            *[which.text] * 2,
+        )
     if which.created_after is not None:
         add("created_at_utc >= ?", epoch_to_text(which.created_after))
     if which.created_before is not None:

@@ -29,7 +29,9 @@ def check_location(path: Path) -> None:
             f"the folder {folder} for the queue database cannot be made ({error.strerror}). Give another path"
         ) from error
     if path.is_dir():
-        raise QueueDatabaseError(f"{path} is a folder; give the path of a file in it, for example {path / 'queue.db'}")
+        raise QueueDatabaseError(
+            f"{path} is a folder; give the path of a file in it, for example {path / 'queue.db'}"
+        )
     kind = network_file_system(folder, _mounts())
     if kind is not None:
         raise QueueDatabaseError(

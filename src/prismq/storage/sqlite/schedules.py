@@ -27,7 +27,9 @@ class SqliteSchedules:
         template = to_json(asdict(schedule.template)).decode()
         values = (schedule.name, schedule.expression, schedule.timezone, schedule.missed, template, text)
         same = "expression = ?2 AND timezone = ?3"
-        row = self._database.execute("SELECT * FROM schedules WHERE schedule = ?", (schedule.name,)).fetchone()
+        row = self._database.execute(
+            "SELECT * FROM schedules WHERE schedule = ?", (schedule.name,)
+        ).fetchone()
         if row and (row["expression"], row["timezone"], row["missed"], row["template"]) == values[1:5]:
             return
         self._database.execute(
@@ -66,7 +68,12 @@ class SqliteSchedules:
             # The key as well as the slot: a restored backup must not fire what had fired.
             key = f"{schedule.name}@{epoch_to_text(slot)}"
             new = NewTask(
-                **{**asdict(schedule.template), "headers": headers, "schedule": schedule.name, "idempotency_key": key}
+                **{
+                    **asdict(schedule.template),
+                    "headers": headers,
+                    "schedule": schedule.name,
+                    "idempotency_key": key,
+                }
             )
             done = self._inbox.enqueue(new, now)
             connection.execute(

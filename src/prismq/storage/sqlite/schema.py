@@ -82,7 +82,9 @@ def statements(script: str) -> list[str]:
         if line.rstrip().endswith(";") and sqlite3.complete_statement(current):
             found.append(current.strip())
             current = ""
-    if current.strip() and not all(line.lstrip().startswith("--") or not line.strip() for line in current.splitlines()):
+    if current.strip() and not all(
+        line.lstrip().startswith("--") or not line.strip() for line in current.splitlines()
+    ):
         found.append(current.strip())
     return found
 

@@ -55,11 +55,20 @@ class SqliteUpkeep:
 
     @staticmethod
     def _return(
-        connection: sqlite3.Connection, ledger: Ledger, row: sqlite3.Row, now: float, dead: Sequence[str], reason: str
+        connection: sqlite3.Connection,
+        ledger: Ledger,
+        row: sqlite3.Row,
+        now: float,
+        dead: Sequence[str],
+        reason: str,
     ) -> ExpiredLease:
         at = epoch_to_text(now)
         worker = row["locked_by"]
-        why = reason if worker in dead and reason else "its lease ran out: the worker died, stopped, or lost the store"
+        why = (
+            reason
+            if worker in dead and reason
+            else "its lease ran out: the worker died, stopped, or lost the store"
+        )
         # A task that crashed before announces its start before it runs (see worker/runtime.py): if it is still
         # only claimed, it did not run, and the attempt is not its fault.
         innocent = row["crashes"] > 0 and row["status"] == "claimed"
@@ -71,7 +80,16 @@ class SqliteUpkeep:
             message = f"{_LEASE_LOST}: worker {worker} was lost during attempt {row['attempts']}; {why}"
         connection.execute(
             _RETURN_LEASE,
-            (to.value, int(innocent), int(not innocent), at, message, row["id"], row["fencing_token"], row["revision"]),
+            (
+                to.value,
+                int(innocent),
+                int(not innocent),
+                at,
+                message,
+                row["id"],
+                row["fencing_token"],
+                row["revision"],
+            ),
         )
         ledger.move(row["id"], row["queue"], row["type"], row["priority"], row["status"], to.value)
         ledger.ended(row["queue"], row["type"], "lost")
@@ -96,7 +114,9 @@ class SqliteUpkeep:
         pruned = self._prune(_PRUNE_COMPLETED, epoch_to_text(now - retention.completed_s))
         pruned += self._prune(_PRUNE_FAILED, epoch_to_text(now - retention.failed_s))
         pruned += self._prune(_PRUNE_OWN, epoch_to_text(now))
-        self._database.execute("DELETE FROM unique_keys WHERE pending = 0 AND until_utc < ?", (epoch_to_text(now),))
+        self._database.execute(
+            "DELETE FROM unique_keys WHERE pending = 0 AND until_utc < ?", (epoch_to_text(now),)
+        )
         self._prune_logs(epoch_to_text(now - retention.logs_s))
         return pruned
 
@@ -130,7 +150,9 @@ class SqliteUpkeep:
         until = epoch_to_text(before - before % into_s)[:19]
         condition = "span_s = ? AND slot_utc < ?"
         params = (span_s, until)
-        if not self._database.execute(f"SELECT 1 FROM task_stats WHERE {condition} LIMIT 1", params).fetchone():
+        if not self._database.execute(
+            f"SELECT 1 FROM task_stats WHERE {condition} LIMIT 1", params
+        ).fetchone():
             return 0
         with self._database.transaction() as connection:
             rows = connection.execute(

@@ -185,7 +185,9 @@ class _Writer:
             if entry.to is TaskStatus.PROCESSING and status is TaskStatus.PROCESSING:
                 continue
             if entry.to in _WAITING_AGAIN and held["cancel_requested_utc"] is not None:
-                entry = entry._replace(to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran")
+                entry = entry._replace(
+                    to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran"
+                )
             self._write_one(entry, held["revision"])
             self._record(entry, held["queue"], held["type"], held["priority"], status.value)
         gone = {task_id for task_id, _ in lost}
@@ -224,14 +226,20 @@ class _Writer:
         if logs:
             connection.executemany(
                 add_log,
-                [(log.task_id, epoch_to_text(log.at), log.level, log.message, log.details, log.attempt) for log in logs],
+                [
+                    (log.task_id, epoch_to_text(log.at), log.level, log.message, log.details, log.attempt)
+                    for log in logs
+                ],
             )
         if batch.progress:
             connection.executemany(
-                _SET_PROGRESS, [(entry.text, entry.task_id, entry.fencing_token) for entry in batch.progress.values()]
+                _SET_PROGRESS,
+                [(entry.text, entry.task_id, entry.fencing_token) for entry in batch.progress.values()],
             )
         if batch.results:
-            connection.executemany(_SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results])
+            connection.executemany(
+                _SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results]
+            )
 
 
 def outcome_of(entry: Settlement) -> str:

@@ -129,9 +129,13 @@ def judge_for(attempt: Attempt, error: BaseException, surroundings: Surroundings
     """What follows, given what the attempt was told: a stop that was asked for goes before what was raised."""
     lease, why = attempt.lease, attempt.stop_why
     if why == "cancel" and not isinstance(error, PermanentError):
-        return Verdict(TaskStatus.CANCELLED, reason=f"cancelled while it ran: {attempt.transport or 'it stopped itself'}")
+        return Verdict(
+            TaskStatus.CANCELLED, reason=f"cancelled while it ran: {attempt.transport or 'it stopped itself'}"
+        )
     if why == "shutdown":
-        return Verdict(TaskStatus.QUEUED, counts=False, reason="given back: the worker shut down before it ended")
+        return Verdict(
+            TaskStatus.QUEUED, counts=False, reason="given back: the worker shut down before it ended"
+        )
     if why == "timeout":
         cause = None if isinstance(error, TaskTimeout) else error
         error = TaskTimeout(_timed_out(attempt)).with_traceback(error.__traceback__)
@@ -142,7 +146,12 @@ def judge_for(attempt: Attempt, error: BaseException, surroundings: Surroundings
     verdict = judge(
         error, attempt=lease.attempt, max_attempts=lease.max_attempts, backoff=backoff, rng=surroundings.rng
     )
-    if own is not None and verdict.to is TaskStatus.SCHEDULED and verdict.counts and getattr(error, "delay_s", None) is None:
+    if (
+        own is not None
+        and verdict.to is TaskStatus.SCHEDULED
+        and verdict.counts
+        and getattr(error, "delay_s", None) is None
+    ):
         try:
             verdict = verdict._replace(delay_s=max(0.0, float(own(lease.attempt))))
         except Exception as broken:  # noqa: BLE001 - the user's backoff function must not lose the task

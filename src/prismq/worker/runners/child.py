@@ -113,6 +113,12 @@ def _run(loaded: Application, lease: Lease, current: list[Attempt], send: Any) -
         ending = runner.run(attempt)
     finally:
         current.clear()
-    return ("ended", ending.to.value, ending.result, ending.error, ending.delay_s, ending.counts, ending.reason)
-
-
+    return (
+        "ended",
+        ending.to.value,
+        ending.result,
+        ending.error,
+        ending.delay_s,
+        ending.counts,
+        ending.reason,
+    )

@@ -8,7 +8,15 @@ import threading
 from prismq.domain.errors import TaskCancelled
 from prismq.worker.attempt import Attempt, Ending, Why
 from prismq.worker.context import TaskContext, bind
-from prismq.worker.runners.base import InProcessReporter, Surroundings, completed, decode, failed, handler_of, surrounded
+from prismq.worker.runners.base import (
+    InProcessReporter,
+    Surroundings,
+    completed,
+    decode,
+    failed,
+    handler_of,
+    surrounded,
+)
 from prismq.worker.slots import Slots
 
 
@@ -28,7 +36,9 @@ class LoopRunner:
         with self._guard:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._run_loop, args=(self._loop,), name="prismq-loop", daemon=True).start()
+                threading.Thread(
+                    target=self._run_loop, args=(self._loop,), name="prismq-loop", daemon=True
+                ).start()
             if self._told:
                 return
             self._told = True
@@ -93,5 +103,8 @@ class LoopRunner:
         try:
             with surrounded(context, surroundings.around):
                 return await handler.function(*args, **kwargs)
-        except (SystemExit, KeyboardInterrupt) as error:  # asyncio would let them end the loop, and all its tasks
+        except (
+            SystemExit,
+            KeyboardInterrupt,
+        ) as error:  # asyncio would let them end the loop, and all its tasks
             raise RuntimeError(f"the task raised {type(error).__name__}") from error

@@ -35,7 +35,9 @@ class _Child:
     def __init__(self, app: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=main, args=(theirs, app), daemon=True, name="prismq-task")
+        self.process: SpawnProcess = context.Process(
+            target=main, args=(theirs, app), daemon=True, name="prismq-task"
+        )
         self.process.start()
         theirs.close()
         self.pipe: Connection
@@ -72,7 +74,9 @@ class ProcessRunner:
             child = self._borrow()
         except (ChildDied, OSError, EOFError) as error:
             attempt.close_gate()
-            return failed(attempt, ChildDied(f"no process could be started for the task: {error}"), self._surroundings)
+            return failed(
+                attempt, ChildDied(f"no process could be started for the task: {error}"), self._surroundings
+            )
         told: list[Why] = []
 
         def interrupt(why: Why) -> None:
@@ -129,7 +133,9 @@ class ProcessRunner:
                 used = child.memory_bytes()
                 child.kill()
                 attempt.close_gate()
-                error = MemoryLimitExceeded(f"killed: memory: its process used {used:,} bytes of {limit:,} allowed")
+                error = MemoryLimitExceeded(
+                    f"killed: memory: its process used {used:,} bytes of {limit:,} allowed"
+                )
                 return failed(attempt, error, self._surroundings)
             if not child.process.is_alive():
                 return None
@@ -139,7 +145,16 @@ class ProcessRunner:
         at = self._surroundings.clock.now()
         attempt.close_gate()
         info = None if error is None else ErrorInfo(*error)
-        return Ending(attempt, TaskStatus(to), at, result=result, error=info, delay_s=delay_s, counts=counts, reason=reason)
+        return Ending(
+            attempt,
+            TaskStatus(to),
+            at,
+            result=result,
+            error=info,
+            delay_s=delay_s,
+            counts=counts,
+            reason=reason,
+        )
 
     def _died(self, child: _Child, attempt: Attempt) -> Ending:
         code = child.process.exitcode
@@ -171,5 +186,3 @@ class ProcessRunner:
                 child.process.join(0)
             child.process.join(0.5)
             child.kill()
-
-

@@ -9,7 +9,15 @@ from collections.abc import Callable
 from prismq.domain.errors import TaskCancelled, TaskTimeout
 from prismq.worker.attempt import Attempt, Ending, Why
 from prismq.worker.context import TaskContext, bind, unbind
-from prismq.worker.runners.base import InProcessReporter, Surroundings, completed, decode, failed, handler_of, surrounded
+from prismq.worker.runners.base import (
+    InProcessReporter,
+    Surroundings,
+    completed,
+    decode,
+    failed,
+    handler_of,
+    surrounded,
+)
 from prismq.worker.slots import Slots
 
 _EXCEPTIONS: dict[Why, type[BaseException]] = {
@@ -24,7 +32,10 @@ class ThreadRunner:
     """Runs attempts in up to `slots.size` threads, started as they are needed."""
 
     def __init__(
-        self, slots: Slots, surroundings: Surroundings, run_in_process: Callable[[Attempt], Ending] | None = None
+        self,
+        slots: Slots,
+        surroundings: Surroundings,
+        run_in_process: Callable[[Attempt], Ending] | None = None,
     ) -> None:
         self._slots = slots
         self._surroundings = surroundings
