@@ -70,7 +70,7 @@ _HOMES = {
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: F822 - bound by __getattr__; a test imports each
+__all__ = [
     "PRAGMAS", "Backoff", "ConfigurationError", "InvalidArgument", "LeaseLost", "NewTask", "PayloadTooLarge",
     "PermanentError", "PrismQ", "PrismqError", "QueueBackupError", "QueueBusyError", "QueueDatabase",
     "QueueDatabaseError", "QueueMaintenanceError", "QueueSchemaError", "ResultTimeout", "Retry", "SchedulingStrategy",

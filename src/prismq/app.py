@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -16,14 +16,14 @@ from prismq.client.options import EnqueueOptions, Seconds, apply, name_of
 from prismq.client.registry import Registry, default_name
 from prismq.client.sender import AroundEnqueue, Sender
 from prismq.client.settings import handler_settings
-from prismq.client.task import TaskFunction
+from prismq.client.task import TaskDecorator, TaskFunction
 from prismq.clock import SYSTEM_CLOCK, Clock
 from prismq.domain.arguments import to_json
 from prismq.domain.backoff import Backoff
 from prismq.domain.handler import ExecutorKind, Handler
 from prismq.domain.task import NewTask
 from prismq.observability.fanout import Fanout, Listener
-from prismq.observability.logs import log_listener
+from prismq.observability.logs import configure_logging, log_listener
 from prismq.storage.contract import Schedule, Store
 from prismq.storage.open import open_store
 from prismq.storage.wakeup import LoopbackAnnouncer
@@ -64,6 +64,7 @@ class PrismQ:
         self._fanout = Fanout(log_listener())
         self._registry = Registry()
         self._around: list[Around] = []
+        self._around_enqueue: list[AroundEnqueue] = []
         self._wire(self._target.open(adopt), clock)
 
     def _wire(self, store: Store, clock: Clock) -> None:
@@ -71,9 +72,7 @@ class PrismQ:
         self._clock = clock
         self._prepared = False
         announcer = LoopbackAnnouncer(store.workers.hint_ports, clock)
-        around = self._sender.around if hasattr(self, "_sender") else []
-        self._sender = Sender(store, clock, announcer, self._fanout, self._prepare)
-        self._sender.around = around
+        self._sender = Sender(store, clock, announcer, self._fanout, self._prepare, self._around_enqueue)
         self._operator = Operator(self._sender)
 
     def _prepare(self) -> None:
@@ -94,6 +93,26 @@ class PrismQ:
     def close(self) -> None:
         """Let go of the database. The object can be used again; it then opens anew."""
         self._store.close()
+
+    @contextmanager
+    def rewired(self, store: Store, clock: Clock) -> Iterator[None]:
+        """Use another store and clock inside the block; what was declared stays. For tests."""
+        before = (self._store, self._clock, self._sender, self._operator, self._prepared)
+        self._wire(store, clock)
+        try:
+            yield
+        finally:
+            self._store, self._clock, self._sender, self._operator, self._prepared = before
+
+    def connect(self, database: str | os.PathLike[str]) -> None:
+        """Use another database from now on; what was declared stays."""
+        self._store.close()
+        self._target = _Target.of(database, self._target.durability, self._target.busy_timeout_s)
+        self._wire(self._target.open(self._adopt), self._clock)
+
+    def configure_logging(self, level: str = "INFO", *, as_json: bool = False) -> None:
+        """Set structlog and the standard library's logging up: structured lines to stderr, for your own program."""
+        configure_logging(level, as_json=as_json)
 
     # -- what a worker loads
 
@@ -131,10 +150,14 @@ class PrismQ:
     # -- declaring
 
     @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskFunction[P, R]: ...
+    @overload
     def task(self, function: Callable[P, R], /) -> TaskFunction[P, R]: ...
     @overload
     def task(
         self,
+        function: None = None,
+        /,
         *,
         name: str | None = None,
         queue: str = "default",
@@ -148,7 +171,7 @@ class PrismQ:
         unique_for: Seconds | Literal["pending"] | None = None,
         executor: ExecutorKind = "auto",
         memory_limit_mb: int | None = None,
-    ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
+    ) -> TaskDecorator: ...
     def task(self, function: Callable[..., Any] | None = None, /, **settings: Any) -> Any:
         """Make a function, plain or async, one that can be enqueued. Options are the defaults of its tasks.
 
@@ -206,8 +229,8 @@ class PrismQ:
         return middleware
 
     def around_enqueue(self, middleware: AroundEnqueueT) -> AroundEnqueueT:
-        """Register middleware round every enqueue: a `@contextmanager` function that takes the NewTask, and may change it."""
-        self._sender.around.append(middleware)
+        """Register middleware round every enqueue: a `@contextmanager` function that may change the NewTask."""
+        self._around_enqueue.append(middleware)
         return middleware
 
     def listen(self, listener: Listener) -> Listener:
@@ -256,9 +279,7 @@ class PrismQ:
     def _new(self, name: str, payload: Mapping[str, Any], options: Mapping[str, Any]) -> NewTask:
         task = self._registry.handlers.get(name)
         if task is not None:
-            function: TaskFunction[Any, Any] = TaskFunction(
-                task.function, task, lambda: self._sender, options
-            )
+            function: TaskFunction[Any, Any] = TaskFunction(task.function, task, lambda: self._sender, options)
             return function.prepare(**payload)
         text = to_json(payload, f"the payload of {name!r}")
         return apply(NewTask(name_of("name", name), text), options, self._clock.now())
@@ -276,9 +297,7 @@ class PrismQ:
         """A handle on a task by its id."""
         self._prepare()
         handler = self._registry.handlers.get(self._operator.get(task_id).type)
-        return TaskHandle(
-            self._sender, task_id, handler.arguments.decode_result if handler else _decode_plain
-        )
+        return TaskHandle(self._sender, task_id, handler.arguments.decode_result if handler else _decode_plain)
 
     # -- working
 
@@ -304,17 +323,13 @@ class PrismQ:
 class _Target:
     """Which database, and how it is opened."""
 
-    def __init__(
-        self, scheme: str, location: str, source: str, durability: Any, busy_timeout_s: float | None
-    ) -> None:
+    def __init__(self, scheme: str, location: str, source: str, durability: Any, busy_timeout_s: float | None) -> None:
         self.scheme, self.location, self.source = scheme, location, source
         self.durability, self.busy_timeout_s = durability, busy_timeout_s
         self._warned = False
 
     @classmethod
-    def of(
-        cls, database: str | os.PathLike[str] | None, durability: str | None, busy_timeout: float | None
-    ) -> _Target:
+    def of(cls, database: str | os.PathLike[str] | None, durability: str | None, busy_timeout: float | None) -> _Target:
         from prismq.config import load_settings, resolve_database
 
         target = resolve_database(database)

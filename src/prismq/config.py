@@ -222,9 +222,7 @@ class Settings(_Config):
     busy_timeout_seconds: float = Field(
         5.0, ge=0, le=600, description="seconds to wait for another program's lock on the file, 0 to 600"
     )
-    worker: WorkerConfig = Field(
-        default_factory=WorkerConfig, description="the section of the worker's settings"
-    )
+    worker: WorkerConfig = Field(default_factory=WorkerConfig, description="the section of the worker's settings")
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -349,9 +347,7 @@ def default_db_path(system: str = os.name) -> Path:
 
 def _environment(environ: Mapping[str, str] | None) -> dict[str, str]:
     source = os.environ if environ is None else environ
-    return {
-        name: value.strip() for name, value in source.items() if name.startswith("PRISMQ_") and value.strip()
-    }
+    return {name: value.strip() for name, value in source.items() if name.startswith("PRISMQ_") and value.strip()}
 
 
 def _find_file(file_path: str | os.PathLike[str] | None) -> Path | None:
@@ -387,9 +383,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         else:
             content = yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a SafeLoader that also refuses duplicates
     except (ValueError, yaml.YAMLError, RecursionError) as error:  # ValueError: TOML, JSON and duplicates
-        raise ConfigurationError(
-            f"the configuration file {path} is not valid {_KINDS[suffix]}: {error}"
-        ) from None
+        raise ConfigurationError(f"the configuration file {path} is not valid {_KINDS[suffix]}: {error}") from None
     return _section(content, "the top level", str(path))
 
 
@@ -422,9 +416,7 @@ class _YamlLoader(yaml.SafeLoader):
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and names.count(key.value) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} is set twice", key.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is set twice", key.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -571,9 +563,7 @@ def _read_database(text: str) -> tuple[Literal["sqlite", "postgresql"], str]:
                 "it takes three slashes and a path: sqlite:///queue.db, or absolute sqlite:////var/queue.db"
             )
         if "?" in path:
-            raise ValueError(
-                "options after ? are not known here; durability and busy_timeout_seconds are settings"
-            )
+            raise ValueError("options after ? are not known here; durability and busy_timeout_seconds are settings")
         return _read_database(path) if "://" not in path else ("sqlite", path)
     if scheme in ("postgresql", "postgres"):
         return "postgresql", f"postgresql://{rest}"

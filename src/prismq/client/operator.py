@@ -131,9 +131,7 @@ class Operator:
             return TaskFilter(ids=(task_id,))
         meant = filter_of(**which)
         if meant.is_empty:
-            raise InvalidArgument(
-                f"{action} wants a task id or at least one condition, such as status='failed'"
-            )
+            raise InvalidArgument(f"{action} wants a task id or at least one condition, such as status='failed'")
         return meant
 
 
@@ -142,7 +140,7 @@ def filter_of(**which: Unpack[Which]) -> TaskFilter:
     unknown = set(which) - set(Which.__annotations__)
     if unknown:
         known = ", ".join(sorted(Which.__annotations__))
-        raise InvalidArgument(f"there is no condition {sorted(unknown)[0]!r}; conditions are {known}")
+        raise InvalidArgument(f"there is no condition {min(unknown)!r}; conditions are {known}")
     status = which.get("status", ())
     statuses = (status,) if isinstance(status, str) else tuple(status)
     after, before = which.get("created_after"), which.get("created_before")

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, Union
+from typing import Any, Literal, TypedDict
 
 from pydantic_core import to_json
 
@@ -16,7 +16,7 @@ from prismq.domain.errors import InvalidArgument, closest
 from prismq.domain.task import NewTask
 from prismq.domain.times import to_epoch
 
-Seconds = Union[float, int, timedelta]
+Seconds = float | int | timedelta
 
 
 class EnqueueOptions(TypedDict, total=False):
@@ -53,9 +53,7 @@ def apply(new: NewTask, options: Mapping[str, Any], now: float) -> NewTask:
     if "delay" in options and "run_at" in options:
         raise _wrong("run_at", options["run_at"], "either delay or run_at, not both")
     if (new.unique_for_s or new.unique_pending) and new.unique_key is None:
-        digest = hashlib.sha256(f"{new.queue}\n{new.type}\n{_canonical(new.payload)}".encode()).hexdigest()[
-            :32
-        ]
+        digest = hashlib.sha256(f"{new.queue}\n{new.type}\n".encode() + _canonical(new.payload)).hexdigest()[:32]
         new.unique_key = f"{new.type}:{digest}"
     return new
 
@@ -185,9 +183,7 @@ def _retention(new: NewTask, value: Any, _: float) -> None:
 
 
 def _headers(new: NewTask, value: Any, _: float) -> None:
-    if not isinstance(value, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, str) for k, v in value.items()
-    ):
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
         raise _wrong("headers", value, "a mapping of text to text")
     new.headers = {**new.headers, **value}
 

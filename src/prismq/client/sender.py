@@ -29,11 +29,17 @@ class Sender:
     """Writes tasks to a store and tells of it."""
 
     def __init__(
-        self, store: Store, clock: Clock, announcer: Announcer, emit: ev.Emit, ready: Callable[[], None]
+        self,
+        store: Store,
+        clock: Clock,
+        announcer: Announcer,
+        emit: ev.Emit,
+        ready: Callable[[], None],
+        around: Sequence[AroundEnqueue],
     ) -> None:
         self.store = store
         self.clock = clock
-        self.around: list[AroundEnqueue] = []
+        self.around = around
         self._announcer = announcer
         self._emit = emit
         self._ready = ready
@@ -77,9 +83,7 @@ class Sender:
                 for layer in self.around:
                     stack.enter_context(layer(new))
             done = self.store.inbox.enqueue_many(chunk, self.clock.now())
-        self._tell(
-            ev.TasksEnqueued(tuple(sorted({new.type for new in chunk})), sum(one.created for one in done))
-        )
+        self._tell(ev.TasksEnqueued(tuple(sorted({new.type for new in chunk})), sum(one.created for one in done)))
         return done
 
     def _tell(self, event: ev.Event) -> None:

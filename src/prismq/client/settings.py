@@ -33,9 +33,7 @@ def _backoff(value: Any) -> dict[str, Any]:
         return {"backoff": value}
     if callable(value) and len(inspect.signature(value).parameters) == 1:
         return {"delay_of": value}
-    raise InvalidArgument(
-        f"backoff takes a prismq.Backoff or a function from attempt to seconds, not {value!r:.100}"
-    )
+    raise InvalidArgument(f"backoff takes a prismq.Backoff or a function from attempt to seconds, not {value!r:.100}")
 
 
 def _unique_for(value: Any) -> dict[str, Any]:
@@ -61,9 +59,7 @@ def _tags(value: Any) -> dict[str, Any]:
 _TAKES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "name": lambda value: {},
     "queue": lambda value: {"queue": name_of("queue", value)},
-    "priority": lambda value: {
-        "priority": whole("priority", value, limits.PRIORITY_MIN, limits.PRIORITY_MAX)
-    },
+    "priority": lambda value: {"priority": whole("priority", value, limits.PRIORITY_MIN, limits.PRIORITY_MAX)},
     "max_attempts": lambda value: {"max_attempts": whole("max_attempts", value, 1, limits.ATTEMPTS_MAX)},
     "timeout": lambda value: {"timeout_s": seconds("timeout", value, low=0.001)},
     "backoff": _backoff,
@@ -72,7 +68,5 @@ _TAKES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "retention": lambda value: {"retention_s": seconds("retention", value)},
     "unique_for": _unique_for,
     "executor": _executor,
-    "memory_limit_mb": lambda value: {
-        "memory_limit_bytes": whole("memory_limit_mb", value, 1, 1_048_576) * _MB
-    },
+    "memory_limit_mb": lambda value: {"memory_limit_bytes": whole("memory_limit_mb", value, 1, 1_048_576) * _MB},
 }

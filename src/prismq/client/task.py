@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from typing_extensions import ParamSpec, Unpack
 
@@ -23,6 +23,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _DEFAULT_BACKOFF = Backoff()
+
+
+class TaskDecorator(Protocol):
+    """What `@q.task(...)` gives: it takes the function, plain or async."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskFunction[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> TaskFunction[P, R]: ...
 
 
 class TaskFunction(Generic[P, R]):
@@ -51,19 +60,13 @@ class TaskFunction(Generic[P, R]):
         """The task type that the queue knows it by."""
         return self.handler.name
 
-    @overload
-    def __call__(
-        self: TaskFunction[P, Coroutine[Any, Any, Any]], *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, Any]: ...
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the function here and now, without the queue."""
         return self.function(*args, **kwargs)
 
     def options(self, **options: Unpack[EnqueueOptions]) -> Self:
         """The same task with other options for what is enqueued through it. Raises InvalidArgument."""
-        changed = cast("Self", object.__new__(type(self)))
+        changed = object.__new__(type(self))
         changed.__dict__.update(self.__dict__)
         changed._options = {**self._options, **options}
         apply(NewTask(self.name, "{}"), changed._options, 0.0)
@@ -112,9 +115,7 @@ class TaskFunction(Generic[P, R]):
                         f"not {type(call).__name__}: write ({call!r:.50},). Nothing was enqueued."
                     )
             except InvalidArgument as error:
-                raise (
-                    type(error)(f"call {number}: {error}") if type(error) is InvalidArgument else error
-                ) from error
+                raise (type(error)(f"call {number}: {error}") if type(error) is InvalidArgument else error) from error
         return news
 
     def _make_template(self) -> dict[str, Any]:

@@ -81,13 +81,9 @@ class Arguments:
         self._positional = tuple(n for n, kind in kinds.items() if kind <= Parameter.POSITIONAL_OR_KEYWORD)
         self._positional_only = tuple(n for n, kind in kinds.items() if kind is Parameter.POSITIONAL_ONLY)
         self._keywords = frozenset(
-            n
-            for n, kind in kinds.items()
-            if kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+            n for n, kind in kinds.items() if kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
         )
-        self._var_positional = next(
-            (n for n, kind in kinds.items() if kind is Parameter.VAR_POSITIONAL), None
-        )
+        self._var_positional = next((n for n, kind in kinds.items() if kind is Parameter.VAR_POSITIONAL), None)
         self._var_keyword = next((n for n, kind in kinds.items() if kind is Parameter.VAR_KEYWORD), None)
         self._is_plain = len(self._keywords) == len(kinds)
         self._defaults = tuple((p.name, p.default) for p in signature.parameters if p.default is not EMPTY)
@@ -141,9 +137,7 @@ class Arguments:
             raise PayloadTooLarge(self.name, len(raw), PAYLOAD_BYTES_MAX)
         text = raw.decode()
         if has_non_finite(text):
-            name = _first_key(
-                checked, lambda name: has_non_finite(self._write({name: checked[name]}).decode())
-            )
+            name = _first_key(checked, lambda name: has_non_finite(self._write({name: checked[name]}).decode()))
             raise self._refused(name, "JSON has no NaN and no infinity", checked.get(name))
         if self._on_trial or len(raw) > NUMBER_CHARS_MAX:
             self._try_reading(checked, text)
@@ -286,9 +280,7 @@ class Arguments:
         if kind == "json_invalid":
             return f"{self.signature}: it is not JSON ({worst['ctx']['error']})."
         if not path:
-            return (
-                f"{self.signature}: it must be a JSON object, a key for each parameter, not {given(value)}."
-            )
+            return f"{self.signature}: it must be a JSON object, a key for each parameter, not {given(value)}."
         name = str(path[0])
         if len(path) == 1 and kind == "extra_forbidden":
             return f"{self.signature}: {self._unexpected(name, value)}"
@@ -322,9 +314,7 @@ class _Result:
         validator = SchemaValidator(schema, config)
         self._validate = partial(validator.validate_python, by_alias=True, by_name=True)
         self._read = partial(validator.validate_json, by_alias=True, by_name=True)
-        self._write = partial(
-            SchemaSerializer(schema, config).to_json, by_alias=False, round_trip=True, warnings=False
-        )
+        self._write = partial(SchemaSerializer(schema, config).to_json, by_alias=False, round_trip=True, warnings=False)
 
     def write(self, value: Any) -> bytes:
         import pydantic_core
@@ -356,15 +346,13 @@ def to_json(value: Any, what: str) -> str:
 
     if not isinstance(value, Mapping):
         raise InvalidArgument(
-            f"the payload of {what!r} must be a dict, a key for each parameter, got {given(value)}. "
-            f"{_NOTHING_ENQUEUED}"
+            f"the payload of {what!r} must be a dict, a key for each parameter, got {given(value)}. {_NOTHING_ENQUEUED}"
         )
     payload = dict(value)
     for key in payload:
         if not isinstance(key, str):
             raise InvalidArgument(
-                f"the payload of {what!r} has the key {given(key)}, and keys must be text. "
-                f"{_NOTHING_ENQUEUED}"
+                f"the payload of {what!r} has the key {given(key)}, and keys must be text. {_NOTHING_ENQUEUED}"
             )
     try:
         raw = write(payload)
@@ -448,9 +436,7 @@ def _compile(signature: Signature) -> tuple[SchemaValidator, SchemaSerializer]:
                     f"dataclass or a pydantic model. Pydantic says: {str(error).partition(chr(10))[0]}"
                 ) from error
         raise InvalidArgument(f"{signature.text}: its type hints cannot be used: {error}") from error
-    return SchemaValidator(schema, core_config("constants")), SchemaSerializer(
-        schema, core_config("constants")
-    )
+    return SchemaValidator(schema, core_config("constants")), SchemaSerializer(schema, core_config("constants"))
 
 
 _TYPED_DICT: Any = TypedDict

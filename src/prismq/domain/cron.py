@@ -7,6 +7,7 @@ falls into the hour that is left out runs right after it, one in the hour that c
 from __future__ import annotations
 
 import math
+import re
 import zoneinfo
 from collections import deque
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ _HELP = (
     "The fields are minute, hour, day of month, month and day of week, with seconds before them where there "
     "are six; '*/5 * * * *' is every five minutes, '30 6 * * MON-FRI' is 06:30 on weekdays"
 )
+_RANGE_OF_ONE = re.compile(r"\b(\w+)-\1/0*[1-9]\d*", re.IGNORECASE | re.ASCII)
 _NEVER = "it names a day that never comes"
 
 
@@ -82,8 +84,7 @@ def parse_missed_policy(text: str) -> MissedPolicy:
     except ValueError:
         names = [policy.value for policy in MissedPolicy]
         raise ConfigurationError(
-            f"there is no policy {text!r} for missed slots.{closest(text, names)} "
-            f"Choose one of {', '.join(names)}"
+            f"there is no policy {text!r} for missed slots.{closest(text, names)} Choose one of {', '.join(names)}"
         ) from None
 
 
@@ -112,6 +113,8 @@ class CronSchedule:
                 f"a cron expression has at most {EXPRESSION_CHARS_MAX} characters, this one has "
                 f"{len(expression)}: {expression[:40]!r}…"
             )
+        # Cronsim takes 5-5/10 for 5/10, where crontab(5) and people mean 5.
+        fields = _RANGE_OF_ONE.sub(r"\1", fields)
         try:
             CronSim(fields, from_epoch(0))
         except CronSimError as error:

@@ -133,9 +133,7 @@ class TaskFailed(PrismqError):
     def __init__(self, task_id: int, type_name: str, status: str, error: str | None) -> None:
         self.task_id, self.type, self.status, self.error = task_id, type_name, status, error
         because = f": {error}" if error else ""
-        super().__init__(
-            f"task {task_id} ({type_name}) ended as {status}{because}. See `prismq tasks show {task_id}`."
-        )
+        super().__init__(f"task {task_id} ({type_name}) ended as {status}{because}. See `prismq tasks show {task_id}`.")
 
 
 class ResultTimeout(PrismqError, TimeoutError):
@@ -149,7 +147,7 @@ class ResultTimeout(PrismqError, TimeoutError):
         )
 
 
-class Retry(Exception):  # noqa: N818 - a signal a handler raises, not an error
+class Retry(Exception):
     """Raise in a task to ask for another attempt, after `delay` seconds or the task's backoff."""
 
     def __init__(self, reason: str = "", *, delay: float | timedelta | None = None) -> None:
@@ -161,7 +159,7 @@ class PermanentError(Exception):
     """Raise in a task when another attempt cannot help: the task becomes `failed` at once."""
 
 
-class Snooze(Exception):  # noqa: N818 - a signal a handler raises, not an error
+class Snooze(Exception):
     """Raise in a task to put it back for `delay` seconds without using up an attempt."""
 
     def __init__(self, delay: float | timedelta, reason: str = "") -> None:
@@ -169,9 +167,9 @@ class Snooze(Exception):  # noqa: N818 - a signal a handler raises, not an error
         super().__init__(reason or f"snoozed for {self.delay_s:g} s")
 
 
-class TaskCancelled(BaseException):  # noqa: N818 - like asyncio.CancelledError, it must pass `except Exception`
+class TaskCancelled(BaseException):
     """Raised inside a task that was cancelled while it ran. Let it pass, after cleaning up."""
 
 
-class TaskTimeout(BaseException):  # noqa: N818
+class TaskTimeout(BaseException):
     """Raised inside a task that ran longer than its timeout. Let it pass, after cleaning up."""

@@ -5,8 +5,8 @@ A listener that raises never fails a task. Times are seconds since 1970, duratio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, Union
 
 from prismq.domain.lease import ErrorInfo, Lease
 
@@ -213,33 +213,33 @@ class ListenerFailed:
     error: str
 
 
-Event = Union[
-    TaskEnqueued,
-    TasksEnqueued,
-    TaskClaimed,
-    TaskStarted,
-    TaskCompleted,
-    TaskFailedForGood,
-    TaskRetried,
-    TaskSnoozed,
-    TaskDeadLettered,
-    TaskCancelledEvent,
-    TaskReleased,
-    TaskStuck,
-    LeasesRenewed,
-    LeaseLostEvent,
-    LeaseExpired,
-    WorkerRegistered,
-    WorkerHeartbeatSent,
-    WorkerStateChanged,
-    WorkerStopped,
-    WorkerProcessLost,
-    StoreUnavailable,
-    StoreRecovered,
-    ScheduleFired,
-    TasksPruned,
-    ListenerFailed,
-]
+Event = (
+    TaskEnqueued
+    | TasksEnqueued
+    | TaskClaimed
+    | TaskStarted
+    | TaskCompleted
+    | TaskFailedForGood
+    | TaskRetried
+    | TaskSnoozed
+    | TaskDeadLettered
+    | TaskCancelledEvent
+    | TaskReleased
+    | TaskStuck
+    | LeasesRenewed
+    | LeaseLostEvent
+    | LeaseExpired
+    | WorkerRegistered
+    | WorkerHeartbeatSent
+    | WorkerStateChanged
+    | WorkerStopped
+    | WorkerProcessLost
+    | StoreUnavailable
+    | StoreRecovered
+    | ScheduleFired
+    | TasksPruned
+    | ListenerFailed
+)
 Emit = Callable[[Event], None]
 
 

@@ -107,9 +107,7 @@ def plain_json() -> Any:
     def check(value: Any) -> Any:
         problem = problem_of(value)
         if problem is not None:
-            advice = (
-                "Name the type in a type hint, and it is turned into JSON and back where that can be done"
-            )
+            advice = "Name the type in a type hint, and it is turned into JSON and back where that can be done"
             raise PydanticCustomError(NOT_JSON, "{problem}. {advice}", {"problem": problem, "advice": advice})
         return value
 

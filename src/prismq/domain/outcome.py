@@ -33,9 +33,7 @@ def judge(error: BaseException, *, attempt: int, max_attempts: int, backoff: Bac
     if isinstance(error, PermanentError):
         return Verdict(TaskStatus.FAILED, error=info, reason="the task raised PermanentError")
     if attempt >= max_attempts:
-        return Verdict(
-            TaskStatus.DEAD_LETTER, error=info, reason=f"attempt {attempt} of {max_attempts} failed"
-        )
+        return Verdict(TaskStatus.DEAD_LETTER, error=info, reason=f"attempt {attempt} of {max_attempts} failed")
     if isinstance(error, Retry) and error.delay_s is not None:
         delay_s = max(0.0, error.delay_s)
     else:
@@ -51,16 +49,12 @@ def after_lost_lease(attempts: int, max_attempts: int) -> TaskStatus:
 def describe(error: BaseException) -> ErrorInfo:
     """The exception as text, chained exceptions included, cut to its bounds in the middle."""
     kind = type(error)
-    name = (
-        kind.__qualname__ if _needs_no_module(kind.__module__) else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    name = kind.__qualname__ if _needs_no_module(kind.__module__) else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = str(error)
-    except Exception as broken:  # an exception whose __str__ raises must not take the worker with it
+    except Exception as broken:  # noqa: BLE001 - an exception whose __str__ raises must not take the worker with it
         message = f"<no message: its __str__ raised {type(broken).__name__}>"
-    return ErrorInfo(
-        name, _cut(message or name, ERROR_CHARS_MAX), _cut(_traceback(error), TRACEBACK_CHARS_MAX)
-    )
+    return ErrorInfo(name, _cut(message or name, ERROR_CHARS_MAX), _cut(_traceback(error), TRACEBACK_CHARS_MAX))
 
 
 def _needs_no_module(module: str) -> bool:
@@ -70,7 +64,7 @@ def _needs_no_module(module: str) -> bool:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except Exception as broken:
+    except Exception as broken:  # noqa: BLE001 - it runs the user's __repr__ and __str__
         return f"<no traceback: formatting it raised {type(broken).__name__}>"
 
 

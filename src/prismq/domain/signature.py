@@ -44,8 +44,7 @@ def read_signature(
         raise InvalidArgument(_unresolved(name, "a parameter", error)) from None
     except (ValueError, TypeError) as error:
         raise InvalidArgument(
-            f"{name!r} cannot be a task: its signature cannot be read ({error}). "
-            f"Wrap it in a function of your own."
+            f"{name!r} cannot be a task: its signature cannot be read ({error}). Wrap it in a function of your own."
         ) from None
     parameters = tuple(signature.parameters.values())
     text = _text(name, parameters, signature.return_annotation)

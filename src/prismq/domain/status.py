@@ -34,9 +34,7 @@ TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     _S.CLAIMED: frozenset(
         {_S.PROCESSING, _S.COMPLETED, _S.QUEUED, _S.SCHEDULED, _S.FAILED, _S.DEAD_LETTER, _S.CANCELLED}
     ),
-    _S.PROCESSING: frozenset(
-        {_S.COMPLETED, _S.QUEUED, _S.SCHEDULED, _S.FAILED, _S.DEAD_LETTER, _S.CANCELLED}
-    ),
+    _S.PROCESSING: frozenset({_S.COMPLETED, _S.QUEUED, _S.SCHEDULED, _S.FAILED, _S.DEAD_LETTER, _S.CANCELLED}),
     # An operator asked for another try.
     _S.COMPLETED: frozenset({_S.QUEUED}),
     _S.FAILED: frozenset({_S.QUEUED}),

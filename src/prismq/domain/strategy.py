@@ -67,7 +67,7 @@ def draw_classes(counts: Mapping[int, int], limit: int, rng: Random) -> dict[int
         return left
     # Heaviest first: the scan for the drawn class then ends early.
     weights = {
-        priority: class_weight(priority, left[priority]) for priority in sorted(left, key=lambda p: max(p, 0))
+        priority: class_weight(priority, left[priority]) for priority in sorted(left, key=lambda p: (max(p, 0), p))
     }
     taken: dict[int, int] = {}
     for _ in range(limit):
@@ -87,9 +87,7 @@ def draw_classes(counts: Mapping[int, int], limit: int, rng: Random) -> dict[int
     return taken
 
 
-def choose(
-    candidates: Sequence[Candidate], strategy: SchedulingStrategy, limit: int, rng: Random
-) -> list[Candidate]:
+def choose(candidates: Sequence[Candidate], strategy: SchedulingStrategy, limit: int, rng: Random) -> list[Candidate]:
     """The at most `limit` candidates that a claim takes, in the order in which they run.
 
     WEIGHTED_RANDOM chooses by chance; what it chose runs by priority. Only WEIGHTED_RANDOM uses `rng`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from prismq.domain import events as ev
@@ -58,7 +58,7 @@ def log_listener() -> Callable[[Event], None]:
     return listen
 
 
-@lru_cache(maxsize=None)
+@cache
 def _structured(name: str) -> Any:
     import structlog
 
@@ -131,9 +131,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         cache_logger_on_first_use=True,
     )
     renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     last: list[Any] = [structlog.processors.format_exc_info] if as_json else []
     handler = logging.StreamHandler()

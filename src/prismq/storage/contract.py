@@ -337,9 +337,7 @@ class Retention(NamedTuple):
 class Upkeep(Protocol):
     """What has to happen whether or not anyone works. Safe to run in many processes at once."""
 
-    def expire_leases(
-        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = ""
-    ) -> list[ExpiredLease]:
+    def expire_leases(self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "") -> list[ExpiredLease]:
         """End leases that ran out, and all those of `dead_workers`: back to queued, or to the dead letters
         when the attempts are used up. At most limits.EXPIRE_CHUNK a call."""
         ...
@@ -395,14 +393,45 @@ class Insight(Protocol):
 class Store(Protocol):
     """A queue's storage: the narrow protocols above, over one database."""
 
-    inbox: Inbox
-    work: WorkStore
-    tasks: TaskAdmin
-    workers: WorkerRegistry
-    queues: QueueAdmin
-    schedules: ScheduleStore
-    upkeep: Upkeep
-    insight: Insight
+    @property
+    def inbox(self) -> Inbox:
+        """Putting work in."""
+        ...
+
+    @property
+    def work(self) -> WorkStore:
+        """What workers need."""
+        ...
+
+    @property
+    def tasks(self) -> TaskAdmin:
+        """Looking at tasks and acting on them."""
+        ...
+
+    @property
+    def workers(self) -> WorkerRegistry:
+        """Who works here."""
+        ...
+
+    @property
+    def queues(self) -> QueueAdmin:
+        """Pause, resume, limit."""
+        ...
+
+    @property
+    def schedules(self) -> ScheduleStore:
+        """Periodic tasks."""
+        ...
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What has to happen anyway."""
+        ...
+
+    @property
+    def insight(self) -> Insight:
+        """Figures."""
+        ...
 
     @property
     def name(self) -> str:

@@ -28,9 +28,7 @@ def open_store(
         from prismq.storage.sqlite.database import QueueDatabase
         from prismq.storage.sqlite.store import SqliteStore
 
-        database = QueueDatabase(
-            Path(location), durability=durability, busy_timeout_s=busy_timeout_s, adopt=adopt
-        )
+        database = QueueDatabase(Path(location), durability=durability, busy_timeout_s=busy_timeout_s, adopt=adopt)
         return SqliteStore(database)
     raise ConfigurationError(
         f"there is no storage engine for {scheme!r} in this version of prismq; give a path or sqlite:///…"

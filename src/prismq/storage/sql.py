@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from importlib import resources
-from typing import cast
 
 from typing_extensions import LiteralString
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_sql(package: str, name: str) -> LiteralString:
     """The text of `sql/NAME.sql` in `package`, without its comment lines. Raises FileNotFoundError.
 
     The text is one that stands in this package's own files, hence a LiteralString: parameters are bound,
     never formatted in.
     """
-    text = resources.files(package).joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    text = resources.files(package).joinpath("sql").joinpath(f"{name}.sql").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
-    return cast(LiteralString, "\n".join(lines).strip())
+    return "\n".join(lines).strip()

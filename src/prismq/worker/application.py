@@ -44,3 +44,11 @@ class Application(Protocol):
     def clock(self) -> Clock:
         """Where time comes from."""
         ...
+
+    def configure_logging(self, level: str, *, as_json: bool) -> None:
+        """Set up the log lines of a program of ours."""
+        ...
+
+    def connect(self, database: str) -> None:
+        """Use this database from now on."""
+        ...

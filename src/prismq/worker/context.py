@@ -184,9 +184,7 @@ def current_task() -> TaskContext:
     """The task that the calling code runs in. Raises PrismqError outside a task."""
     context = _current.get()
     if context is None:
-        raise PrismqError(
-            "current_task() was called outside a task; it works in a handler that a worker runs"
-        )
+        raise PrismqError("current_task() was called outside a task; it works in a handler that a worker runs")
     return context
 
 

@@ -22,9 +22,7 @@ class EmbeddedWorker:
     Nothing replaces this process when a task kills it: that is what `prismq worker` is for.
     """
 
-    def __init__(
-        self, app: Application, options: WorkerOptions, *, rng: Random, reference: str | None = None
-    ) -> None:
+    def __init__(self, app: Application, options: WorkerOptions, *, rng: Random, reference: str | None = None) -> None:
         self._app = app
         store = app.store
         self.runtime = Runtime(
@@ -41,9 +39,7 @@ class EmbeddedWorker:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
     @property

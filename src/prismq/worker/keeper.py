@@ -91,9 +91,7 @@ class Keeper:
                 if key not in still and not attempt.ended and attempt.tell_to_stop("lost", mono):
                     self._emit(ev.LeaseLostEvent(attempt.lease))
             if renewed:
-                self._emit(
-                    ev.LeasesRenewed(self._holder.worker_id, len(renewed), now + self._options.lease_s)
-                )
+                self._emit(ev.LeasesRenewed(self._holder.worker_id, len(renewed), now + self._options.lease_s))
         self._renewed_at = mono
         self._renew_at = mono + self._options.lease_s / 3
 
@@ -127,13 +125,12 @@ class Keeper:
         stranded = [
             attempt
             for attempt in self._holder.held()
-            if mono - max(self._renewed_at, attempt.taken_mono) >= safe_s
-            and attempt.tell_to_stop("lost", mono)
+            if mono - max(self._renewed_at, attempt.taken_mono) >= safe_s and attempt.tell_to_stop("lost", mono)
         ]
         if stranded and not self._stranded:
             self._stranded = True
             self._on_stranded(
-                f"the store was out of reach for longer than the lease of {safe_s:g} s: {len(stranded)} tasks were stopped"
+                f"the store was away for longer than the lease of {safe_s:g} s: {len(stranded)} tasks were stopped"
             )
 
     def _watch_attempts(self, mono: float) -> float:
@@ -147,13 +144,8 @@ class Keeper:
                         attempt.tell_to_stop("timeout", mono)
                     else:
                         tick = min(tick, max(attempt.deadline - mono, _TICK_S))
-            elif (
-                not attempt.stuck_told
-                and mono - (attempt.stopped_mono or mono) >= 2 * self._options.stop_grace_s
-            ):
+            elif not attempt.stuck_told and mono - (attempt.stopped_mono or mono) >= 2 * self._options.stop_grace_s:
                 attempt.stuck_told = True
-                self._emit(
-                    ev.TaskStuck(attempt.lease, attempt.stop_why, mono - (attempt.stopped_mono or mono))
-                )
+                self._emit(ev.TaskStuck(attempt.lease, attempt.stop_why, mono - (attempt.stopped_mono or mono)))
                 self._on_stuck(attempt)
         return tick

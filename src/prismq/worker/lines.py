@@ -36,9 +36,7 @@ def line_for(entry: Settlement, *, transitions: bool) -> LogLine | None:
         return _line(entry, "DEBUG", "queued → claimed → processing", {"worker_id": lease.worker_id})
     if entry.to is _S.SCHEDULED and entry.counts:
         wait_s = 0.0 if entry.run_after is None else entry.run_after - entry.at
-        message = (
-            f"attempt {lease.attempt}/{lease.max_attempts} failed, retry in {wait_s:.3g} s: {_error(entry)}"
-        )
+        message = f"attempt {lease.attempt}/{lease.max_attempts} failed, retry in {wait_s:.3g} s: {_error(entry)}"
         return _line(entry, "WARNING", message, _failure(entry))
     if entry.to in (_S.FAILED, _S.DEAD_LETTER):
         return _line(entry, "ERROR", f"{path}: {entry.reason or _error(entry)}", _failure(entry))
@@ -50,8 +48,7 @@ def line_for(entry: Settlement, *, transitions: bool) -> LogLine | None:
 
 
 _PATHS = {
-    (_S.CLAIMED, to): f"queued → claimed → processing → {to}"
-    for to in (_S.COMPLETED, _S.FAILED, _S.DEAD_LETTER)
+    (_S.CLAIMED, to): f"queued → claimed → processing → {to}" for to in (_S.COMPLETED, _S.FAILED, _S.DEAD_LETTER)
 } | {(_S.PROCESSING, to): f"processing → {to}" for to in TaskStatus}
 
 
@@ -74,6 +71,4 @@ def _failure(entry: Settlement) -> dict[str, Any]:
 
 
 def _line(entry: Settlement, level: str, message: str, details: dict[str, Any]) -> LogLine:
-    return LogLine(
-        entry.lease.task_id, entry.at, level, message, to_json(details).decode(), entry.lease.attempt
-    )
+    return LogLine(entry.lease.task_id, entry.at, level, message, to_json(details).decode(), entry.lease.attempt)

@@ -12,8 +12,17 @@ from prismq.domain.errors import ConfigurationError, closest
 from prismq.worker.application import Application
 
 
-def load(reference: str) -> Application:
-    """Import the application. Raises ConfigurationError that says what was not found, and where it was sought."""
+def load(reference: str, database: str | None = None) -> Application:
+    """Import the application, and have it use `database` where one is given.
+
+    Raises ConfigurationError that says what was not found, and where it was sought."""
+    app = _find(reference)
+    if database is not None:
+        app.connect(database)
+    return app
+
+
+def _find(reference: str) -> Application:
     target, _, name = reference.rpartition(":") if ":" in _without_drive(reference) else (reference, "", "")
     module = _import(target)
     if name:
@@ -31,9 +40,7 @@ def load(reference: str) -> Application:
     if len(apps) != 1:
         names = ", ".join(f"{target}:{key}" for key, _ in apps.values())
         found_words = f"several PrismQ objects; name one: {names}" if apps else "no PrismQ object"
-        raise ConfigurationError(
-            f"module {target!r} has {found_words}. Give it as module:name, for example tasks:q"
-        )
+        raise ConfigurationError(f"module {target!r} has {found_words}. Give it as module:name, for example tasks:q")
     return next(iter(apps.values()))[1]  # type: ignore[no-any-return]
 
 

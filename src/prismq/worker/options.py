@@ -11,6 +11,7 @@ from prismq.domain.strategy import SchedulingStrategy
 from prismq.storage.contract import Retention
 
 _DAY_S = 86_400.0
+DEFAULT_RETENTION = Retention(7 * _DAY_S, 90 * _DAY_S, 30 * _DAY_S, 7 * _DAY_S)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class WorkerOptions:
     max_tasks: int | None = None
     max_memory_bytes: int | None = None
     default_attempts: int = 4
-    retention: Retention = Retention(7 * _DAY_S, 90 * _DAY_S, 30 * _DAY_S, 7 * _DAY_S)
+    retention: Retention = field(default=DEFAULT_RETENTION)
 
     @property
     def prefetch_max(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -23,6 +24,7 @@ from prismq.worker.slots import Slots
 START_DELAY_S = 0.05  # a start is written within 100 ms; a task that ends sooner costs one update less
 LINGER_S = 0.002  # while others still run, endings gather this long before they are written
 _RETRY_MIN_S, _RETRY_MAX_S = 0.05, 5.0
+_SUSPECT_CRASHES = 2  # once may be the machine's fault; a task whose workers died twice runs with no other such
 
 
 class Pump:
@@ -65,6 +67,8 @@ class Pump:
         self._unsent = Batch()
         self._unsent_endings: list[Ending] = []
         self._announce_first: list[Attempt] = []
+        self._suspects: deque[Attempt] = deque()
+        self._suspect: Attempt | None = None
         self._failures = 0
         self._due_at: float | None = None
         self.on_dispatch: Callable[[list[Attempt]], None] = slots.put
@@ -78,11 +82,14 @@ class Pump:
         """Settle and claim once; the seconds until there may be more to do."""
         mono = self._clock.monotonic()
         self._gather(mono)
+        self._next_suspect()
         request = None
         if self.claiming:
             slots = self._slots
             request = self._claimer.request(
-                slots=slots.size, busy=slots.busy, waiting=slots.waiting + len(self._announce_first)
+                slots=slots.size,
+                busy=slots.busy,
+                waiting=slots.waiting + len(self._announce_first) + len(self._suspects),
             )
         batch, endings = self._unsent, self._unsent_endings
         if not batch and not endings and request is None:
@@ -124,9 +131,7 @@ class Pump:
 
     # -- after it
 
-    def _settled(
-        self, batch: Batch, endings: list[Ending], lost: frozenset[tuple[int, int]], mono: float
-    ) -> None:
+    def _settled(self, batch: Batch, endings: list[Ending], lost: frozenset[tuple[int, int]], mono: float) -> None:
         for entry in batch.settlements:
             if entry.to is TaskStatus.PROCESSING and entry.lease[:2] not in lost:
                 self._emit(ev.TaskStarted(entry.lease, entry.at))
@@ -163,26 +168,36 @@ class Pump:
             elif lease.crashes:
                 # Its start is written before it runs: if this process dies, the store then knows which of
                 # the tasks in its hands had begun, and only those count it as an attempt.
-                at = self._clock.now()
-                self._unsent.settlements.append(start_of(attempt, at))
-                self._announce_first.append(attempt)
+                if lease.crashes < _SUSPECT_CRASHES:
+                    self._announce(attempt)
+                else:
+                    self._suspects.append(attempt)
             else:
                 ready.append(attempt)
         return ready
 
+    def _announce(self, attempt: Attempt) -> None:
+        self._unsent.settlements.append(start_of(attempt, self._clock.now()))
+        self._announce_first.append(attempt)
+
+    def _next_suspect(self) -> None:
+        """Let one suspect run at a time: when it kills this process, the others are seen not to have begun."""
+        if self._suspects and (self._suspect is None or self._suspect.ended):
+            self._suspect = self._suspects.popleft()
+            self._announce(self._suspect)
+
     def _refuse(self, attempt: Attempt) -> None:
         error = UnknownTask(attempt.lease.type, self._handlers)
         attempt.ended = True
-        ending = Ending(
-            attempt, TaskStatus.FAILED, self._clock.now(), error=describe(error), reason=str(error)
-        )
+        ending = Ending(attempt, TaskStatus.FAILED, self._clock.now(), error=describe(error), reason=str(error))
         self._journal.finish(ending)
 
     def give_back(self, attempts: list[Attempt], reason: str) -> None:
         """Return tasks that have not started; the attempt is not used up."""
         at = self._clock.now()
         announced, self._announce_first = self._announce_first, []
-        for attempt in [*attempts, *announced]:
+        suspects, self._suspects = self._suspects, deque()
+        for attempt in [*attempts, *announced, *suspects]:
             if attempt.tell_to_stop("shutdown", self._clock.monotonic()):
                 attempt.ended = True
                 self._journal.finish(Ending(attempt, TaskStatus.QUEUED, at, counts=False, reason=reason))
@@ -193,14 +208,13 @@ class Pump:
         if self.down_since is None:
             self.down_since = mono
         self._failures += 1
-        wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2.0 ** min(self._failures, 10)) * self._rng.uniform(
-            0.5, 1.0
-        )
+        wait_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2.0 ** min(self._failures, 10)) * self._rng.uniform(0.5, 1.0)
         self._emit(ev.StoreUnavailable(self._worker_id, str(error), mono - self.down_since, wait_s))
         return wait_s
 
     def _next_wait(self, mono: float, claimed: int, limit: int) -> float:
-        if self._unsent or (claimed and claimed == limit and self.claiming and not self._slots.busy):
+        suspects_wait = bool(self._suspects) and (self._suspect is None or self._suspect.ended)
+        if self._unsent or suspects_wait or (claimed and claimed == limit and self.claiming and not self._slots.busy):
             return 0.0
         wait_s = self._options.poll_s
         start_due = self._journal.next_start_due(START_DELAY_S)

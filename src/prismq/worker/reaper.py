@@ -19,9 +19,7 @@ class Reaper:
     long time): the reaper then waits one lease, in which living workers renew by the new clock.
     """
 
-    def __init__(
-        self, upkeep: Upkeep, clock: Clock, emit: ev.Emit, *, lease_s: float, every_s: float = 2.0
-    ) -> None:
+    def __init__(self, upkeep: Upkeep, clock: Clock, emit: ev.Emit, *, lease_s: float, every_s: float = 2.0) -> None:
         self._upkeep = upkeep
         self._clock = clock
         self._emit = emit
@@ -55,6 +53,4 @@ class Reaper:
 
     def _tell(self, expired: list[ExpiredLease], reason: str) -> None:
         for lease in expired:
-            self._emit(
-                ev.LeaseExpired(lease.task_id, lease.type, lease.worker_id, lease.attempt, lease.to, reason)
-            )
+            self._emit(ev.LeaseExpired(lease.task_id, lease.type, lease.worker_id, lease.attempt, lease.to, reason))

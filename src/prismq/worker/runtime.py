@@ -56,6 +56,8 @@ class Runtime:
         emit: ev.Emit,
         around: Sequence[Around] = (),
         app: str | None = None,
+        database: str | None = None,
+        worker_id: str | None = None,
         supervisor_id: str | None = None,
         restarts: int = 0,
     ) -> None:
@@ -67,7 +69,7 @@ class Runtime:
         self._app = app
         self._supervisor_id = supervisor_id
         self._restarts = restarts
-        self.worker_id = f"{options.name}-{uuid.UUID(int=rng.getrandbits(128)).hex[:12]}"
+        self.worker_id = worker_id or f"{options.name}-{uuid.UUID(int=rng.getrandbits(128)).hex[:12]}"
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._keeper_wake = threading.Event()
@@ -79,10 +81,8 @@ class Runtime:
             journal=self.journal, claimer=claimer, slots=self.slots,
         )  # fmt: skip
         surroundings = Surroundings(store.work, self.journal, clock, rng, around)
-        self._processes = ProcessRunner(app, surroundings, stop_grace_s=options.stop_grace_s) if app else None
-        self._threads = ThreadRunner(
-            self.slots, surroundings, self._processes.run if self._processes else None
-        )
+        self._processes = ProcessRunner(app, database, surroundings, stop_grace_s=options.stop_grace_s) if app else None
+        self._threads = ThreadRunner(self.slots, surroundings, self._processes.run if self._processes else None)
         self._loop = LoopRunner(self.slots, surroundings)
         self.keeper = Keeper(self, store, options, clock, emit, self._on_stranded, self._on_stuck)
         self._status = WorkerStatus.ACTIVE
@@ -175,9 +175,7 @@ class Runtime:
     def _sign_off(self) -> None:
         try:
             self._store.workers.heartbeat(self.report(), self._clock.now())
-            self._store.workers.stop(
-                self.worker_id, WorkerStatus.STOPPED.value, self._note, self._clock.now()
-            )
+            self._store.workers.stop(self.worker_id, WorkerStatus.STOPPED.value, self._note, self._clock.now())
         except QueueDatabaseError:  # its row will be found silent, and its leases are gone or will run out
             return
 
@@ -254,7 +252,7 @@ class Runtime:
         """Write the end of tasks that cannot be stopped. The process must end at once afterwards."""
         now = self._clock.now()
         for attempt in self.held():
-            if attempt.ended or attempt.stop_why not in ("timeout", "cancel"):
+            if attempt.ended or attempt.stop_why is None or attempt.stop_why == "lost":
                 continue
             attempt.close_gate()
             self.journal.finish(_forced(attempt, now))
@@ -327,13 +325,15 @@ class Runtime:
         if pump.down_since is not None:
             note = "the store cannot be reached"
         return WorkerReport(
-            self.worker_id, self._status.value, self.slots.size, self.slots.busy, len(pump.attempts), since[0], since[1],
-            since[2], pump.last_claim_at, pump.last_look_at, cpu, memory, note,
+            self.worker_id, self._status.value, self.slots.size, self.slots.busy, len(pump.attempts),
+            since[0], since[1], since[2], pump.last_claim_at, pump.last_look_at, cpu, memory, note,
         )  # fmt: skip
 
 
 def _forced(attempt: Attempt, now: float) -> Ending:
-    how = "its thread could not be interrupted, so its whole process was replaced"
+    how = "its thread could not be interrupted, so its whole process was ended"
+    if attempt.stop_why == "shutdown":
+        return Ending(attempt, TaskStatus.QUEUED, now, counts=False, reason=f"given back at shutdown: {how}")
     if attempt.stop_why == "cancel":
         return Ending(attempt, TaskStatus.CANCELLED, now, reason=f"cancelled while it ran: {how}")
     lease = attempt.lease

@@ -138,9 +138,7 @@ class SqliteTaskAdmin:
             self._log(connection, row, text, f"priority {row['priority']} → {priority}")
             return row["status"], row["status"]
 
-        return self._each(
-            which, f"{_WAITING} AND priority <> {int(priority)}", now, change, priority=priority
-        )
+        return self._each(which, f"{_WAITING} AND priority <> {int(priority)}", now, change, priority=priority)
 
     def delete(self, which: TaskFilter) -> int:
         """See TaskAdmin.delete."""

@@ -68,9 +68,7 @@ class Ledger:
         connection.execute(_SET_BOOKED, (until,))
         for queue, type_, status, band, slot, count, _ in rows:
             self._depth[queue, type_, status, band] += count
-            connection.execute(
-                _ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None)
-            )
+            connection.execute(_ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None))
         return int(until)
 
     def move(self, task_id: int, queue: str, type_: str, priority: int, before: str, after: str) -> None:
@@ -80,9 +78,7 @@ class Ledger:
             self._depth[queue, type_, before, band] -= 1
             self._depth[queue, type_, after, band] += 1
 
-    def change(
-        self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]
-    ) -> None:
+    def change(self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]) -> None:
         """The same for a (status, priority) that became another."""
         if task_id <= self.booked_id:
             self._depth[queue, type_, before[0], band_of(before[1])] -= 1

@@ -55,11 +55,7 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
             room[queue] = max(0, max_running - connection.execute(_RUNNING_OF_QUEUE, (queue,)).fetchone()[0])
     lanes: list[Lane] = []
     for (queue,) in connection.execute(_READY_QUEUES).fetchall():
-        if (
-            queue in paused
-            or room.get(queue) == 0
-            or (request.queues is not None and queue not in request.queues)
-        ):
+        if queue in paused or room.get(queue) == 0 or (request.queues is not None and queue not in request.queues):
             continue
         routes = [route for (route,) in connection.execute(_READY_ROUTES, (queue,)).fetchall()]
         fitting = [route for route in routes if request.can_serve(*_parts(route))]
@@ -120,9 +116,7 @@ def _heads(
         return connection.execute(sql, _of(lane, now_text, limit)).fetchall()
     heads: list[Head] = []
     for priority in _priorities(connection, lane):
-        heads.extend(
-            _class_heads(connection, lane, priority, limit, now_text, strategy is SchedulingStrategy.LIFO)
-        )
+        heads.extend(_class_heads(connection, lane, priority, limit, now_text, strategy is SchedulingStrategy.LIFO))
     return heads
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Union
+from typing import Any
 
 from typing_extensions import Self
 
@@ -20,7 +20,7 @@ from prismq.storage.sqlite.errors import translate, translated
 from prismq.storage.sqlite.location import check_location
 from prismq.storage.sqlite.pragmas import PRAGMAS, SQLITE_VERSION_MIN, Durability
 
-Parameters = Union[Sequence[Any], Mapping[str, Any]]
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 # Connections inherited through fork: using or closing them in the child would break the parent's locks,
 # so they are kept from the garbage collector.
@@ -59,7 +59,7 @@ class QueueDatabase:
         self.db_path: Path = Path(db_path)
         self.durability: Durability = durability
         self.adopt = adopt
-        self._busy_ms = PRAGMAS["busy_timeout"] if busy_timeout_s is None else int(busy_timeout_s * 1000)
+        self._busy_ms = int(PRAGMAS["busy_timeout"]) if busy_timeout_s is None else int(busy_timeout_s * 1000)
         self._in_memory = str(db_path) == ":memory:"
         self._local = _Local()
         self._shared: sqlite3.Connection | None = None  # the one connection of an in-memory database
@@ -72,9 +72,7 @@ class QueueDatabase:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -113,9 +111,7 @@ class QueueDatabase:
     def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
             needed = ".".join(map(str, SQLITE_VERSION_MIN))
-            raise QueueDatabaseError(
-                f"this Python has SQLite {sqlite3.sqlite_version}; prismq needs {needed} or later"
-            )
+            raise QueueDatabaseError(f"this Python has SQLite {sqlite3.sqlite_version}; prismq needs {needed} or later")
         if not self._checked and not self._in_memory:
             check_location(self.db_path)
             self._checked = True
@@ -196,8 +192,9 @@ class QueueDatabase:
         """BEGIN IMMEDIATE; commits at the end, rolls back on any exception. Nested, it joins the outer one.
 
         Raises QueueBusyError or QueueDatabaseError for SQLite's errors; `keep_integrity_errors` lets
-        sqlite3.IntegrityError through for a caller that knows what to do. IMMEDIATE, because a transaction that reads first and then writes meets SQLITE_BUSY at once when
-        another has written between: the busy timeout does not apply to it.
+        sqlite3.IntegrityError through for a caller that knows what to do. IMMEDIATE, because a transaction that
+        reads first and then writes meets SQLITE_BUSY at once when another has written between: the busy timeout
+        does not apply to it.
         """
         local = self._local
         if local.depth and local.pid == os.getpid():

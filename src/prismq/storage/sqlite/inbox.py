@@ -61,9 +61,7 @@ class SqliteInbox:
             if found:
                 return Enqueued(found[0], False)
             # The holder of the key was deleted between the two statements: it is free again.
-        raise QueueDatabaseError(
-            f"idempotency key {new.idempotency_key!r} comes and goes; the task was not enqueued"
-        )
+        raise QueueDatabaseError(f"idempotency key {new.idempotency_key!r} comes and goes; the task was not enqueued")
 
     def _enqueue_unique(self, connection: sqlite3.Connection, new: NewTask, now: float) -> Enqueued:
         holder = connection.execute(_FIND_UNIQUE_HOLDER, (new.unique_key, epoch_to_text(now))).fetchone()
@@ -72,9 +70,7 @@ class SqliteInbox:
         done = self._insert(connection, _row(new, now), new)
         if done.created:
             until = epoch_to_text(now + new.unique_for_s)
-            connection.execute(
-                _HOLD_UNIQUE_KEY, (new.unique_key, done.task_id, until, int(new.unique_pending))
-            )
+            connection.execute(_HOLD_UNIQUE_KEY, (new.unique_key, done.task_id, until, int(new.unique_pending)))
         return done
 
     def enqueue_many(self, news: Sequence[NewTask], now: float) -> list[Enqueued]:
@@ -120,13 +116,12 @@ class SqliteInbox:
             self._bound.connection = previous
 
     def _check_callers(self, connection: sqlite3.Connection) -> None:
-        for _, name, file in connection.execute("PRAGMA database_list"):
-            if connection.execute(
-                f'SELECT 1 FROM "{name}".sqlite_master WHERE name = ?', ("task_queue",)
-            ).fetchone():
+        databases = connection.execute("PRAGMA database_list").fetchall()
+        for _, name, _ in databases:
+            if connection.execute(f'SELECT 1 FROM "{name}".sqlite_master WHERE name = ?', ("task_queue",)).fetchone():
                 return
         raise QueueDatabaseError(
-            f"the connection given to transaction() has no queue in it (its file: {file or 'in memory'}); "
+            f"the connection given to transaction() has no queue in it (its file: {databases[0][2] or 'in memory'}); "
             f"connect to {self._database.db_path}, or keep the queue in your own file with PrismQ(path, adopt=True)"
         )
 

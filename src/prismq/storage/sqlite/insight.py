@@ -65,9 +65,7 @@ class SqliteInsight:
     def oldest_ready_s(self, now: float, queue: str | None = None) -> float | None:
         """See Insight.oldest_ready_s; `queue` restricts it to one."""
         text = epoch_to_text(now)
-        queues = (
-            [row[0] for row in self._database.execute(_READY_QUEUES).fetchall()] if queue is None else [queue]
-        )
+        queues = [row[0] for row in self._database.execute(_READY_QUEUES).fetchall()] if queue is None else [queue]
         ages = []
         for name in queues:
             for (priority,) in self._database.execute(_PRIORITIES_OF_QUEUE, (name,)).fetchall():

@@ -11,8 +11,33 @@ from prismq.domain.errors import QueueDatabaseError, QueueSchemaError
 _SQLITE_HEADER = b"SQLite format 3\x00"
 # SQLite's locks are not kept by these (sqlite.org/faq.html, question 5), and WAL needs shared memory.
 _NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs3 nfs4 cifs smb smb2 smb3 smbfs afs ncpfs webdav davfs fuse.sshfs fuse.s3fs fuse.rclone fuse.davfs2 "
-    "ceph fuse.ceph glusterfs fuse.glusterfs lustre beegfs gpfs ocfs2 gfs2".split()
+    [
+        "nfs",
+        "nfs3",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ncpfs",
+        "webdav",
+        "davfs",
+        "fuse.sshfs",
+        "fuse.s3fs",
+        "fuse.rclone",
+        "fuse.davfs2",
+        "ceph",
+        "fuse.ceph",
+        "glusterfs",
+        "fuse.glusterfs",
+        "lustre",
+        "beegfs",
+        "gpfs",
+        "ocfs2",
+        "gfs2",
+    ]
 )
 
 
@@ -29,9 +54,7 @@ def check_location(path: Path) -> None:
             f"the folder {folder} for the queue database cannot be made ({error.strerror}). Give another path"
         ) from error
     if path.is_dir():
-        raise QueueDatabaseError(
-            f"{path} is a folder; give the path of a file in it, for example {path / 'queue.db'}"
-        )
+        raise QueueDatabaseError(f"{path} is a folder; give the path of a file in it, for example {path / 'queue.db'}")
     kind = network_file_system(folder, _mounts())
     if kind is not None:
         raise QueueDatabaseError(
@@ -53,7 +76,7 @@ def check_header(path: Path) -> None:
         header = file.read(len(_SQLITE_HEADER))
     if header != _SQLITE_HEADER:
         raise QueueSchemaError(
-            f"{path} is not a SQLite database (it begins with {header[:12]!r}). Give another path; the file was not touched"
+            f"{path} is not a SQLite database (it begins with {header[:12]!r}). Give another path; it was not touched"
         )
 
 

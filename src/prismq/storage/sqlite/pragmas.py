@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
 Durability = Literal["normal", "full"]
 
-PRAGMAS = MappingProxyType(
+PRAGMAS: Mapping[str, str | int] = MappingProxyType(
     {
         "journal_mode": "WAL",  # readers and the writer do not wait for each other
         # In WAL mode a process crash loses nothing; power loss may take the last commits. See durability.

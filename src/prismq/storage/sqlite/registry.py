@@ -10,7 +10,9 @@ from prismq.storage.contract import WorkerReport
 from prismq.storage.sqlite.database import QueueDatabase
 
 _COLUMNS = [column.name for column in fields(Worker)]
-_REGISTER = f"INSERT OR REPLACE INTO workers ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
+_REGISTER = (
+    f"INSERT OR REPLACE INTO workers ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
+)
 _HEARTBEAT = """
 UPDATE workers
    SET heartbeat_utc = ?1, status = ?2, slots = ?3, busy = ?4, held = ?5, completed = completed + ?6,
@@ -61,9 +63,7 @@ class SqliteWorkerRegistry:
 
     def all(self) -> list[Worker]:
         """See WorkerRegistry.all."""
-        rows = self._database.execute(
-            "SELECT * FROM workers ORDER BY heartbeat_utc DESC, worker_id"
-        ).fetchall()
+        rows = self._database.execute("SELECT * FROM workers ORDER BY heartbeat_utc DESC, worker_id").fetchall()
         return [Worker.from_dict(dict(row)) for row in rows]
 
     def ask(self, worker_id: str, command: WorkerCommand, argument: int | None, by: str, now: float) -> None:

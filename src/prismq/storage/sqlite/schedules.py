@@ -27,9 +27,7 @@ class SqliteSchedules:
         template = to_json(asdict(schedule.template)).decode()
         values = (schedule.name, schedule.expression, schedule.timezone, schedule.missed, template, text)
         same = "expression = ?2 AND timezone = ?3"
-        row = self._database.execute(
-            "SELECT * FROM schedules WHERE schedule = ?", (schedule.name,)
-        ).fetchone()
+        row = self._database.execute("SELECT * FROM schedules WHERE schedule = ?", (schedule.name,)).fetchone()
         if row and (row["expression"], row["timezone"], row["missed"], row["template"]) == values[1:5]:
             return
         self._database.execute(

@@ -51,7 +51,7 @@ def pending(database: QueueDatabase) -> list[int]:
 
 
 def migrate(database: QueueDatabase) -> list[int]:
-    """Apply what is missing; the versions applied. Of several processes at once, one does it and the rest see it done."""
+    """Apply what is missing; the versions applied. Of several processes at once, one does it."""
     if not _missing(database):
         return []
     done: list[int] = []
@@ -82,9 +82,7 @@ def statements(script: str) -> list[str]:
         if line.rstrip().endswith(";") and sqlite3.complete_statement(current):
             found.append(current.strip())
             current = ""
-    if current.strip() and not all(
-        line.lstrip().startswith("--") or not line.strip() for line in current.splitlines()
-    ):
+    if current.strip() and not all(line.lstrip().startswith("--") or not line.strip() for line in current.splitlines()):
         found.append(current.strip())
     return found
 
@@ -119,7 +117,7 @@ def _refuse_foreign_tables(database: QueueDatabase) -> None:
     names = [row[0] for row in rows]
     if names and not database.adopt:
         raise QueueSchemaError(
-            f"{database.db_path} is a SQLite database of another program (tables: {', '.join(names)}) and holds no queue. "
+            f"{database.db_path} is a SQLite database of another program (tables: {', '.join(names)}) and has no queue. "
             f"Give another path, or, to keep the queue in that file beside your own tables, run "
             f"`prismq init --adopt` or open it once with PrismQ(path, adopt=True)"
         )

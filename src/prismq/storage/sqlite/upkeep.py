@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from prismq.domain.limits import EXPIRE_CHUNK, PRUNE_CHUNK
 from prismq.domain.outcome import after_lost_lease
@@ -38,9 +37,7 @@ class SqliteUpkeep:
     def __init__(self, database: QueueDatabase) -> None:
         self._database = database
 
-    def expire_leases(
-        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = ""
-    ) -> list[ExpiredLease]:
+    def expire_leases(self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "") -> list[ExpiredLease]:
         """See Upkeep.expire_leases."""
         found = (epoch_to_text(now), json.dumps(list(dead_workers)), EXPIRE_CHUNK)
         # A look without the writer's lock: usually there is nothing to do.
@@ -64,11 +61,7 @@ class SqliteUpkeep:
     ) -> ExpiredLease:
         at = epoch_to_text(now)
         worker = row["locked_by"]
-        why = (
-            reason
-            if worker in dead and reason
-            else "its lease ran out: the worker died, stopped, or lost the store"
-        )
+        why = reason if worker in dead and reason else "its lease ran out: the worker died, stopped, or lost the store"
         # A task that crashed before announces its start before it runs (see worker/runtime.py): if it is still
         # only claimed, it did not run, and the attempt is not its fault.
         innocent = row["crashes"] > 0 and row["status"] == "claimed"
@@ -114,9 +107,7 @@ class SqliteUpkeep:
         pruned = self._prune(_PRUNE_COMPLETED, epoch_to_text(now - retention.completed_s))
         pruned += self._prune(_PRUNE_FAILED, epoch_to_text(now - retention.failed_s))
         pruned += self._prune(_PRUNE_OWN, epoch_to_text(now))
-        self._database.execute(
-            "DELETE FROM unique_keys WHERE pending = 0 AND until_utc < ?", (epoch_to_text(now),)
-        )
+        self._database.execute("DELETE FROM unique_keys WHERE pending = 0 AND until_utc < ?", (epoch_to_text(now),))
         self._prune_logs(epoch_to_text(now - retention.logs_s))
         return pruned
 
@@ -150,9 +141,7 @@ class SqliteUpkeep:
         until = epoch_to_text(before - before % into_s)[:19]
         condition = "span_s = ? AND slot_utc < ?"
         params = (span_s, until)
-        if not self._database.execute(
-            f"SELECT 1 FROM task_stats WHERE {condition} LIMIT 1", params
-        ).fetchone():
+        if not self._database.execute(f"SELECT 1 FROM task_stats WHERE {condition} LIMIT 1", params).fetchone():
             return 0
         with self._database.transaction() as connection:
             rows = connection.execute(

@@ -38,7 +38,7 @@ _CANCEL_REQUESTS = query("cancel_requests")
 _WAITING_AGAIN = (TaskStatus.QUEUED, TaskStatus.SCHEDULED)
 
 
-class _Mismatch(Exception):  # noqa: N818 - a signal between two ways of writing, never seen outside
+class _Mismatch(Exception):
     """A row is not as its holder left it: the batch is written again, row by row and with a look first."""
 
 
@@ -185,9 +185,7 @@ class _Writer:
             if entry.to is TaskStatus.PROCESSING and status is TaskStatus.PROCESSING:
                 continue
             if entry.to in _WAITING_AGAIN and held["cancel_requested_utc"] is not None:
-                entry = entry._replace(
-                    to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran"
-                )
+                entry = entry._replace(to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran")
             self._write_one(entry, held["revision"])
             self._record(entry, held["queue"], held["type"], held["priority"], status.value)
         gone = {task_id for task_id, _ in lost}
@@ -237,9 +235,7 @@ class _Writer:
                 [(entry.text, entry.task_id, entry.fencing_token) for entry in batch.progress.values()],
             )
         if batch.results:
-            connection.executemany(
-                _SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results]
-            )
+            connection.executemany(_SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results])
 
 
 def outcome_of(entry: Settlement) -> str:
@@ -248,7 +244,7 @@ def outcome_of(entry: Settlement) -> str:
         return "retried" if entry.counts else "snoozed"
     if entry.to is TaskStatus.QUEUED:
         return "released"
-    return entry.to.value
+    return str(entry.to)
 
 
 def _expected(entry: Settlement) -> int:

@@ -133,9 +133,7 @@ def judge_for(attempt: Attempt, error: BaseException, surroundings: Surroundings
             TaskStatus.CANCELLED, reason=f"cancelled while it ran: {attempt.transport or 'it stopped itself'}"
         )
     if why == "shutdown":
-        return Verdict(
-            TaskStatus.QUEUED, counts=False, reason="given back: the worker shut down before it ended"
-        )
+        return Verdict(TaskStatus.QUEUED, counts=False, reason="given back: the worker shut down before it ended")
     if why == "timeout":
         cause = None if isinstance(error, TaskTimeout) else error
         error = TaskTimeout(_timed_out(attempt)).with_traceback(error.__traceback__)

@@ -7,6 +7,7 @@ To the parent: ("log", level, message, details) · ("progress", text) · ("start
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ from typing import Any
 from prismq.clock import SYSTEM_CLOCK
 from prismq.domain.lease import Lease
 from prismq.storage.contract import WorkStore
+from prismq.worker.application import Application
 from prismq.worker.attempt import Attempt, Why
 from prismq.worker.journal import Journal
-from prismq.worker.application import Application
 from prismq.worker.loading import load
 from prismq.worker.runners.base import Surroundings
 from prismq.worker.runners.threads import ThreadRunner
@@ -63,7 +64,7 @@ class _ChildStore:
         self._store.complete_within(connection, settlement)
 
 
-def main(pipe: Connection, app: str) -> None:
+def main(pipe: Connection, app: str, database: str | None) -> None:
     """Serve tasks until the pipe ends."""
     send_lock = threading.Lock()
 
@@ -71,7 +72,7 @@ def main(pipe: Connection, app: str) -> None:
         with send_lock:
             pipe.send(message)
 
-    loaded = load(app)
+    loaded = load(app, database)
     current: list[Attempt] = []
     inbox: list[Any] = []
     arrived = threading.Semaphore(0)
@@ -81,7 +82,8 @@ def main(pipe: Connection, app: str) -> None:
             try:
                 message = pipe.recv()
             except (EOFError, OSError):
-                message = None
+                # The worker is gone, and with it the lease: whatever runs here must not go on.
+                os._exit(70)
             if message is not None and message[0] == "stop":
                 why: Why = message[1]
                 for attempt in current:
@@ -106,7 +108,7 @@ def _run(loaded: Application, lease: Lease, current: list[Attempt], send: Any) -
     handler = loaded.handlers[lease.type]
     attempt = Attempt(lease, handler)
     store: Any = _ChildStore(loaded.store.work, send)
-    surroundings = Surroundings(store, _PipeJournal(send), SYSTEM_CLOCK, Random(), loaded.around)  # noqa: S311 - jitter
+    surroundings = Surroundings(store, _PipeJournal(send), SYSTEM_CLOCK, Random(), loaded.around)
     runner = ThreadRunner(Slots(1), surroundings)
     current.append(attempt)
     try:

@@ -36,9 +36,7 @@ class LoopRunner:
         with self._guard:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=self._run_loop, args=(self._loop,), name="prismq-loop", daemon=True
-                ).start()
+                threading.Thread(target=self._run_loop, args=(self._loop,), name="prismq-loop", daemon=True).start()
             if self._told:
                 return
             self._told = True

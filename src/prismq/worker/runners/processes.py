@@ -21,26 +21,26 @@ _POLL_S = 0.1  # how often a running child is looked at: memory, life, a stop th
 _START_S = 60.0  # a child imports the user's code first
 
 
-class ChildDied(Exception):  # noqa: N818 - it becomes a task's error type, in words
+class ChildDied(Exception):
     """The process that ran the task ended without an answer."""
 
 
-class MemoryLimitExceeded(Exception):  # noqa: N818
+class MemoryLimitExceeded(Exception):
     """The task's process grew past its memory limit and was killed."""
 
 
 class _Child:
     """A spawned process and the pipe to it."""
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, app: str, database: str | None) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
+        self.pipe: Connection = ours
         self.process: SpawnProcess = context.Process(
-            target=main, args=(theirs, app), daemon=True, name="prismq-task"
+            target=main, args=(theirs, app, database), daemon=True, name="prismq-task"
         )
         self.process.start()
         theirs.close()
-        self.pipe: Connection
         if not self.pipe.poll(_START_S) or self.pipe.recv() != ("ready",):
             self.kill()
             raise ChildDied(f"the task's process was not ready within {_START_S:g} s")
@@ -60,8 +60,9 @@ class _Child:
 class ProcessRunner:
     """Runs attempts in child processes, which are kept and used again until one has to be killed."""
 
-    def __init__(self, app: str, surroundings: Surroundings, *, stop_grace_s: float) -> None:
+    def __init__(self, app: str, database: str | None, surroundings: Surroundings, *, stop_grace_s: float) -> None:
         self._app = app
+        self._database = database
         self._surroundings = surroundings
         self._grace_s = stop_grace_s
         self._idle: list[_Child] = []
@@ -74,9 +75,7 @@ class ProcessRunner:
             child = self._borrow()
         except (ChildDied, OSError, EOFError) as error:
             attempt.close_gate()
-            return failed(
-                attempt, ChildDied(f"no process could be started for the task: {error}"), self._surroundings
-            )
+            return failed(attempt, ChildDied(f"no process could be started for the task: {error}"), self._surroundings)
         told: list[Why] = []
 
         def interrupt(why: Why) -> None:
@@ -133,9 +132,7 @@ class ProcessRunner:
                 used = child.memory_bytes()
                 child.kill()
                 attempt.close_gate()
-                error = MemoryLimitExceeded(
-                    f"killed: memory: its process used {used:,} bytes of {limit:,} allowed"
-                )
+                error = MemoryLimitExceeded(f"killed: memory: its process used {used:,} bytes of {limit:,} allowed")
                 return failed(attempt, error, self._surroundings)
             if not child.process.is_alive():
                 return None
@@ -169,7 +166,7 @@ class ProcessRunner:
                 if child.process.is_alive():
                     return child
                 child.kill()
-        return _Child(self._app)
+        return _Child(self._app, self._database)
 
     def _give_back(self, child: _Child) -> None:
         with self._guard:

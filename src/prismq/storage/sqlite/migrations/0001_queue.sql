@@ -7,8 +7,12 @@ CREATE TABLE task_queue (
     priority               INTEGER NOT NULL DEFAULT 100,
     payload                TEXT NOT NULL,
     compatibility          TEXT NOT NULL DEFAULT '{}',
-    status                 TEXT NOT NULL DEFAULT 'queued' CHECK (status IN ('scheduled', 'queued', 'claimed',
-                               'processing', 'completed', 'failed', 'dead_letter', 'cancelled')),
+    -- Not IN: of three words or more SQLite builds a table anew for every statement that writes a row, here and
+    -- in the conditions of the indexes; it doubled the cost of a completion.
+    status                 TEXT NOT NULL DEFAULT 'queued' CHECK (
+                               status = 'queued' OR status = 'claimed' OR status = 'completed'
+                               OR status = 'processing' OR status = 'scheduled' OR status = 'failed'
+                               OR status = 'dead_letter' OR status = 'cancelled'),
     attempts               INTEGER NOT NULL DEFAULT 0,
     max_attempts           INTEGER NOT NULL DEFAULT 5,
     run_after_utc          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
@@ -61,9 +65,9 @@ CREATE INDEX ix_task_failures ON task_queue (finished_at_utc) WHERE status IN ('
 -- Whole indexes over the status would be rewritten three times in the life of each task and serve no query
 -- of ours; over the tasks that wait for a person they serve the lists and the bulk actions.
 CREATE INDEX ix_task_status_prio_time ON task_queue (status, priority, run_after_utc, id)
-    WHERE status IN ('failed', 'dead_letter', 'cancelled');
+    WHERE status = 'failed' OR status = 'dead_letter' OR status = 'cancelled';
 CREATE INDEX ix_task_type_status ON task_queue (type, status)
-    WHERE status IN ('failed', 'dead_letter', 'cancelled');
+    WHERE status = 'failed' OR status = 'dead_letter' OR status = 'cancelled';
 CREATE INDEX ix_task_region ON task_queue (region) WHERE region IS NOT NULL;
 CREATE INDEX ix_task_format ON task_queue (format) WHERE format IS NOT NULL;
 CREATE UNIQUE INDEX uq_task_idempotency ON task_queue (idempotency_key) WHERE idempotency_key IS NOT NULL;

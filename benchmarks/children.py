@@ -1,0 +1,187 @@
+"""Processes that measure themselves: `python -m benchmarks.children ROLE ARGUMENTS-AS-JSON`, answer as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks import raw
+from benchmarks.application import make
+from benchmarks.harness import Sample
+from prismq import PrismQ
+from prismq.domain.worker import Worker
+
+
+def _sample(n: int, work: Callable[[], object]) -> Sample:
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    return Sample(n, time.perf_counter() - wall, time.process_time() - cpu)
+
+
+class _Ear:
+    """A worker's row and a socket that nobody reads: hints are sent, and no work is taken."""
+
+    def __init__(self, q: PrismQ) -> None:
+        self._store = q.store
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._worker = Worker(worker_id="ear", hint_port=self._socket.getsockname()[1])
+
+    def register(self) -> None:
+        self._store.workers.register(self._worker, time.time())
+
+    def close(self) -> None:
+        self._store.workers.stop("ear", "stopped", None, time.time())
+        self._socket.close()
+
+
+def enqueue(folder: str, chunks: int, chunk: int, bulk: int) -> dict[str, list[Any]]:
+    """Enqueue in turn: ours with hints, ours without, raw; then the same in bulk."""
+    q, noop = make(Path(folder) / "ours.db")
+    quiet, silent_noop = make(Path(folder) / "quiet.db")
+    plain = raw.connect(Path(folder) / "raw.db")
+    ear = _Ear(q)
+    taken: dict[str, list[Any]] = {name: [] for name in ("ours", "no hint", "raw", "ours many", "raw many")}
+
+    def raw_one_by_one() -> None:
+        for i in range(chunk):
+            plain.execute(raw.INSERT, ("noop", f'{{"n":{i}}}'))
+            plain.commit()
+
+    def ours_one_by_one() -> None:
+        for i in range(chunk):
+            noop.enqueue(i)
+
+    def quiet_one_by_one() -> None:
+        for i in range(chunk):
+            silent_noop.enqueue(i)
+
+    def raw_many() -> None:
+        raw.fill(plain, bulk)
+
+    def ours_many() -> None:
+        silent_noop.enqueue_many([(i,) for i in range(bulk)])
+
+    for number in range(chunks + 1):
+        ear.register()
+        now = {
+            "ours": _sample(chunk, ours_one_by_one),
+            "raw": _sample(chunk, raw_one_by_one),
+            "no hint": _sample(chunk, quiet_one_by_one),
+            "raw many": _sample(bulk, raw_many),
+            "ours many": _sample(bulk, ours_many),
+        }
+        for name, sample in now.items() if number else ():  # the first of each only warms up
+            taken[name].append(vars(sample))
+    ear.close()
+    plain.close()
+    q.close()
+    quiet.close()
+    return taken
+
+
+def raw_drain(path: str, n: int) -> dict[str, Any]:
+    """Claim and complete `n` rows in batches of 50."""
+    connection = raw.connect(Path(path))
+    raw.fill(connection, n)
+    sample = _sample(n, lambda: raw.drain(connection))
+    connection.close()
+    return vars(sample)
+
+
+def worker(path: str, concurrency: int, log_level: str) -> None:
+    """Work until told to stop; says when the last task was settled, how many there were, and the processor time."""
+    q, _ = make(path)
+    embedded = q.worker(concurrency=concurrency, task_log_level=log_level)
+    _listen("ready")
+    cpu = time.process_time()
+    embedded.start()
+    pump, total, last, last_cpu = embedded.runtime.pump, 0, time.monotonic(), cpu
+    while not select.select([sys.stdin], [], [], 0.002)[0]:
+        if pump.total != total:
+            total, last, last_cpu = pump.total, time.monotonic(), time.process_time()
+    sys.stdin.readline()
+    embedded.stop()
+    q.close()
+    _answer({"n": total, "last": last, "cpu_s": last_cpu - cpu})
+
+
+def listener(path: str) -> None:
+    """An idle worker; says when (monotonic, one clock for the machine) each task began."""
+    q = PrismQ(path)
+    began: dict[int, float] = {}
+
+    @q.task(name="mark")
+    def mark(n: int) -> None:
+        began[n] = time.monotonic()
+
+    with q.worker(concurrency=4):
+        _listen("ready")
+        sys.stdin.readline()
+    q.close()
+    _answer(began)
+
+
+def footprint(path: str, step: int, steps: int) -> list[dict[str, float]]:
+    """Memory after each `step` tasks, enqueued and worked off in this process."""
+    q, noop = make(path)
+    me, seen = psutil.Process(), []
+    with q.worker(concurrency=2) as embedded:
+        for number in range(1, steps + 1):
+            noop.enqueue_many([(i,) for i in range(step)])
+            while embedded.runtime.pump.total < number * step:
+                time.sleep(0.01)
+            memory = me.memory_full_info()
+            seen.append({"tasks": number * step, "rss": memory.rss, "uss": memory.uss})
+    q.close()
+    return seen
+
+
+def importing(statement: str) -> float:
+    """Seconds that a fresh interpreter needs for an import."""
+    code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+    import subprocess
+
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def claims(**arguments: Any) -> Any:
+    """See claims.py."""
+    from benchmarks.claims import measure
+
+    return measure(**arguments)
+
+
+def _listen(word: str) -> None:
+    print(word, flush=True)
+    sys.stdin.readline()
+
+
+def _answer(value: object) -> None:
+    print(json.dumps(value), flush=True)
+
+
+_ROLES: dict[str, Callable[..., Any]] = {
+    role.__name__: role for role in (enqueue, raw_drain, worker, listener, footprint, importing, claims)
+}
+
+
+def main() -> None:
+    """Play the role that the command line names."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answer = _ROLES[sys.argv[1]](**json.loads(sys.argv[2]))
+    if answer is not None:
+        _answer(answer)
+
+
+if __name__ == "__main__":
+    main()

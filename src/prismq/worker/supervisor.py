@@ -1,0 +1,340 @@
+"""Keeps N worker processes running: starts, watches, replaces, and ends them."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from dataclasses import dataclass, field
+from random import SystemRandom
+from types import FrameType
+
+import psutil
+
+from prismq.clock import Clock
+from prismq.config import WorkerConfig
+from prismq.domain import events as ev
+from prismq.domain.errors import QueueDatabaseError, QueueSchemaError
+from prismq.domain.worker import WorkerStatus
+from prismq.worker.application import Application
+from prismq.worker.embedded import declare_schedules
+from prismq.worker.housekeeper import Housekeeper
+from prismq.worker.loading import load
+from prismq.worker.process import EXIT_MISCONFIGURED, EXIT_REPLACE, Order
+from prismq.worker.settings import options_of
+
+_STEP_S = 0.1
+_CALM_S = 10.0  # a process that lived this long did not fail at its start
+_RESTART_MIN_S, _RESTART_MAX_S = 0.1, 30.0
+_WEDGED_LEASES = 10  # a process that computes but never reports is believed for this many leases
+
+
+@dataclass
+class _Seat:
+    """A place for one process, with its history."""
+
+    number: int
+    process: subprocess.Popen[str] | None = None
+    worker_id: str = ""
+    started_mono: float = 0.0
+    restarts: int = 0
+    failures: int = 0
+    start_at: float = 0.0  # monotonic
+    closed: bool = False  # drained by an operator: not filled again
+    seen: object = None  # the last heartbeat seen, and when it was new
+    seen_mono: float = 0.0
+    cpu_s: float = 0.0
+    stood_in_since: float | None = field(default=None)
+
+
+class Supervisor:
+    """`step()` looks after every process once. See `run` for the loop and the signals."""
+
+    def __init__(
+        self,
+        app: Application,
+        reference: str,
+        config: WorkerConfig,
+        *,
+        database: str | None,
+        log_level: str,
+        log_json: bool,
+    ) -> None:
+        self._app = app
+        self._clock: Clock = app.clock
+        self._reference = reference
+        self._config = config
+        self._database = database
+        self._log_level, self._log_json = log_level, log_json
+        self._options = options_of(config)
+        self.supervisor_id = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        self._housekeeper = Housekeeper(
+            app.store,
+            app.clock,
+            SystemRandom(),
+            app.emit,
+            lease_s=self._options.lease_s,
+            retention=self._options.retention,
+        )
+        self._seats = [_Seat(number) for number in range(config.processes)]
+        self._ending = False
+        self._misconfigured = False
+        self._stop_housekeeping = threading.Event()
+        self._thread = threading.Thread(target=self._keep_house, name="prismq-housekeeper", daemon=True)
+        self._look_at = 0.0
+        self._last_step = self._clock.monotonic()
+
+    # -- life
+
+    def start(self) -> None:
+        """Write the schedules, start the processes and the housekeeping."""
+        declare_schedules(self._app)
+        self._thread.start()
+        for seat in self._seats:
+            self._fill(seat)
+
+    @property
+    def alive(self) -> bool:
+        """Whether any process runs or is to be started."""
+        return any(seat.process is not None or not (seat.closed or self._ending) for seat in self._seats)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of a process that could not start because of its configuration."""
+        return EXIT_MISCONFIGURED if self._misconfigured else 0
+
+    def step(self) -> None:
+        """Look after every process once."""
+        mono = self._clock.monotonic()
+        if mono - self._last_step > _CALM_S:
+            # This process itself stood still (stopped, or the machine slept): nobody is late by that.
+            for seat in self._seats:
+                seat.seen_mono = mono
+        self._last_step = mono
+        for seat in self._seats:
+            self._look_after(seat, mono)
+        if mono >= self._look_at and not self._ending:
+            self._look_at = mono + min(2.0, self._options.lease_s / 6)
+            self._watch_heartbeats(mono)
+
+    def end(self, word: str) -> None:
+        """Tell every process to `drain`, or to end `fast`."""
+        self._ending = True
+        for seat in self._seats:
+            self._tell(seat, word)
+
+    def kill(self) -> None:
+        """End every process at once; what they held is returned."""
+        self._ending = True
+        for seat in self._seats:
+            if seat.process is not None:
+                seat.process.kill()
+
+    def close(self) -> None:
+        """Stop the housekeeping."""
+        self._stop_housekeeping.set()
+        self._thread.join(5.0)
+
+    def _keep_house(self) -> None:
+        while not self._stop_housekeeping.is_set():
+            self._clock.wait(self._stop_housekeeping, self._housekeeper.step())
+
+    # -- one process
+
+    def _fill(self, seat: _Seat) -> None:
+        seat.worker_id = f"{self._options.name}-{seat.number}-{uuid.uuid4().hex[:8]}"
+        order = Order(
+            app=self._reference,
+            database=self._database,
+            config=self._config.model_dump(mode="json"),
+            worker_id=seat.worker_id,
+            supervisor_id=self.supervisor_id,
+            restarts=seat.restarts,
+            log_level=self._log_level,
+            log_json=self._log_json,
+        )
+        seat.process = subprocess.Popen(
+            [sys.executable, "-m", "prismq.worker.process"], stdin=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        seat.started_mono = seat.seen_mono = self._clock.monotonic()
+        seat.seen, seat.cpu_s, seat.stood_in_since = None, 0.0, None
+        self._write(seat, order.to_line())
+
+    def _tell(self, seat: _Seat, word: str) -> None:
+        if seat.process is not None:
+            self._write(seat, f"{word}\n")
+
+    @staticmethod
+    def _write(seat: _Seat, text: str) -> None:
+        if seat.process is None or seat.process.stdin is None:
+            return
+        try:
+            seat.process.stdin.write(text)
+            seat.process.stdin.flush()
+        except OSError:  # it has ended; the next step sees that
+            return
+
+    def _look_after(self, seat: _Seat, mono: float) -> None:
+        if seat.process is None:
+            if not self._ending and not seat.closed and mono >= seat.start_at:
+                self._fill(seat)
+            return
+        code = seat.process.poll()
+        if code is None:
+            return
+        if seat.process.stdin is not None:
+            seat.process.stdin.close()
+        pid, seat.process = seat.process.pid, None
+        self._ended(seat, pid, code, mono)
+
+    def _ended(self, seat: _Seat, pid: int, code: int, mono: float) -> None:
+        if code == EXIT_MISCONFIGURED:
+            self._misconfigured = True
+            self.end("drain")
+            return
+        if code == 0 and not self._ending:
+            seat.closed = True
+            return
+        if self._ending and code in (0, EXIT_REPLACE):
+            return
+        crashed = code != EXIT_REPLACE
+        reason = f"its process {_ended_how(code)}" if crashed else "it wanted to be replaced"
+        if crashed:
+            self._bury(seat, reason)
+        seat.restarts += 1
+        lived_s = mono - seat.started_mono
+        seat.failures = seat.failures + 1 if crashed and lived_s < _CALM_S else 0
+        delay_s = min(_RESTART_MAX_S, _RESTART_MIN_S * 2.0**seat.failures) if seat.failures else 0.0
+        seat.start_at = mono + delay_s
+        self._app.emit(
+            ev.WorkerProcessLost(seat.worker_id, pid, code, reason, seat.restarts, None if self._ending else delay_s)
+        )
+
+    def _bury(self, seat: _Seat, reason: str) -> None:
+        try:
+            self._housekeeper.reaper.bury([seat.worker_id], reason)
+            self._app.store.workers.stop(seat.worker_id, WorkerStatus.LOST.value, reason, self._clock.now())
+        except QueueDatabaseError:  # then its leases run out by themselves
+            return
+
+    # -- heartbeats
+
+    def _watch_heartbeats(self, mono: float) -> None:
+        for seat in self._seats:
+            if seat.process is None:
+                continue
+            try:
+                worker = self._app.store.workers.get(seat.worker_id)
+            except QueueDatabaseError:  # nobody can report now, so nobody is late
+                seat.seen_mono = mono
+                continue
+            beat = worker.heartbeat_utc if worker else None
+            if beat != seat.seen or worker is None:
+                seat.seen, seat.seen_mono, seat.stood_in_since = beat, mono, None
+                continue
+            late_s = mono - seat.seen_mono - self._options.heartbeat_s
+            if late_s > self._options.lease_s / 4:
+                self._late(seat, late_s, mono)
+
+    def _late(self, seat: _Seat, late_s: float, mono: float) -> None:
+        """A process that computes without a pause (the interpreter's lock in one C call) cannot renew its own leases.
+
+        As long as it uses the processor, it is renewed for. One that does nothing is not: its leases run out, and it
+        is ended, so that it cannot wake up beside its successor.
+        """
+        if seat.process is None:
+            return
+        lease_s = self._options.lease_s
+        if self._computes(seat):
+            seat.stood_in_since = seat.stood_in_since or mono
+            if mono - seat.stood_in_since < _WEDGED_LEASES * lease_s:
+                try:
+                    self._app.store.work.renew([seat.worker_id], lease_s, self._clock.now())
+                except QueueDatabaseError:  # the next look tries again
+                    return
+                return
+        elif late_s < lease_s:
+            return
+        seat.process.kill()
+        self._app.emit(
+            ev.WorkerStateChanged(seat.worker_id, "wedged", f"no heartbeat for {late_s:.0f} s: its process is ended")
+        )
+
+    @staticmethod
+    def _computes(seat: _Seat) -> bool:
+        if seat.process is None:
+            return False
+        try:
+            process = psutil.Process(seat.process.pid)
+            if process.status() == psutil.STATUS_STOPPED:
+                return False
+            times = process.cpu_times()
+        except psutil.Error:  # it has just ended
+            return False
+        used, seat.cpu_s = times.user + times.system - seat.cpu_s, times.user + times.system
+        return used > 0.05
+
+
+def _ended_how(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name if -code in {one.value for one in signal.Signals} else str(-code)
+        return f"was killed by {name}"
+    return f"ended with exit code {code}"
+
+
+def run(
+    reference: str, config: WorkerConfig, *, database: str | None, log_level: str = "INFO", log_json: bool = False
+) -> int:
+    """Run worker processes for the application `reference` until a signal; the exit code.
+
+    The first SIGTERM or Ctrl-C stops gracefully (see shutdown_grace_seconds), the second at once, the third kills.
+    Raises ConfigurationError, QueueSchemaError, and QueueDatabaseError where the store cannot be opened.
+    """
+    app = load(reference, database)
+    app.configure_logging(log_level, as_json=log_json)
+    _wait_for_store(app)
+    supervisor = Supervisor(app, reference, config, database=database, log_level=log_level, log_json=log_json)
+    told = threading.Event()
+    signals: list[int] = []
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+        told.set()
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), on_signal)
+    supervisor.start()
+    heeded = 0
+    while supervisor.alive:
+        told.wait(_STEP_S)
+        told.clear()
+        while heeded < len(signals):
+            heeded += 1
+            if heeded == 1:
+                supervisor.end("drain")
+            elif heeded == 2:
+                supervisor.end("fast")
+            else:
+                supervisor.kill()
+        supervisor.step()
+    supervisor.close()
+    return supervisor.exit_code
+
+
+def _wait_for_store(app: Application) -> None:
+    """Open the store, waiting while it is only busy."""
+    from prismq.domain.errors import QueueBusyError
+
+    for _ in range(3):
+        try:
+            app.store.check()
+            return
+        except QueueSchemaError:
+            raise
+        except QueueBusyError as error:
+            sys.stderr.write(f"prismq: waiting for the store: {error}\n")
+    app.store.check()
