@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from prismq.domain.errors import TaskFailed as TaskFailed
     from prismq.domain.errors import TaskNotFound as TaskNotFound
     from prismq.domain.errors import TaskTimeout as TaskTimeout
+    from prismq.domain.errors import UnknownStatus as UnknownStatus
+    from prismq.domain.errors import UnknownTask as UnknownTask
     from prismq.domain.status import TaskStatus as TaskStatus
     from prismq.domain.strategy import SchedulingStrategy as SchedulingStrategy
     from prismq.domain.task import NewTask as NewTask
@@ -59,6 +61,8 @@ _HOMES = {
         "ConfigurationError", "InvalidArgument", "LeaseLost", "PayloadTooLarge", "PermanentError", "PrismqError",
         "QueueBackupError", "QueueBusyError", "QueueDatabaseError", "QueueMaintenanceError", "QueueSchemaError",
         "ResultTimeout", "Retry", "Snooze", "TaskCancelled", "TaskFailed", "TaskNotFound", "TaskTimeout",
+        "UnknownStatus",
+        "UnknownTask",
     ),
     "prismq.domain.status": ("TaskStatus",),
     "prismq.domain.strategy": ("SchedulingStrategy",),
@@ -75,7 +79,8 @@ __all__ = [
     "PermanentError", "PrismQ", "PrismqError", "QueueBackupError", "QueueBusyError", "QueueDatabase",
     "QueueDatabaseError", "QueueMaintenanceError", "QueueSchemaError", "ResultTimeout", "Retry", "SchedulingStrategy",
     "Settings", "Snooze", "Task", "TaskCancelled", "TaskContext", "TaskFailed", "TaskFilter", "TaskFunction",
-    "TaskHandle", "TaskLog", "TaskNotFound", "TaskStatus", "TaskTimeout", "Worker", "WorkerConfig", "__version__",
+    "TaskHandle", "TaskLog", "TaskNotFound", "TaskStatus", "TaskTimeout", "UnknownStatus", "UnknownTask",
+    "Worker", "WorkerConfig", "__version__",
     "current_task", "load_settings", "load_worker_config",
 ]  # fmt: skip
 

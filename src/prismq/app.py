@@ -184,9 +184,11 @@ class PrismQ:
         Raises InvalidArgument, naming the option or the parameter whose type hint cannot be read.
         """
 
+        fields = handler_settings(settings)
+
         def decorate(plain: Callable[..., Any]) -> TaskFunction[Any, Any]:
             name = name_of("name", settings.get("name") or default_name(plain))
-            handler = self._registry.handler(plain, name, handler_settings(settings))
+            handler = self._registry.handler(plain, name, fields)
             return TaskFunction(plain, handler, lambda: self._sender, {})
 
         return decorate if function is None else decorate(function)

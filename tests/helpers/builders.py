@@ -122,5 +122,3 @@ def the_task(store: Store, task_id: int) -> Task:
 def status_of(store: Store, task_id: int) -> str:
     """The status of a task, which must be there."""
     return the_task(store, task_id).status
-
-

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from pydantic_core import SchemaSerializer, SchemaValidator, ValidationError
 
 _NOTHING_ENQUEUED = "Nothing was enqueued."
-_UNPACK = (typing_extensions.Unpack, getattr(typing, "Unpack", None))  # two objects before Python 3.11
+# Two objects before Python 3.11, one since.
+_UNPACK = (typing_extensions.Unpack, getattr(typing, "Unpack", typing_extensions.Unpack))
 
 # Type hints put together while the program runs are values to a type checker.
 _DICT: Any = dict

@@ -204,15 +204,6 @@ class TasksPruned:
     count: int
 
 
-@dataclass(frozen=True)
-class ListenerFailed:
-    """A listener raised; the event it was given is named, and the task went on."""
-
-    listener: str
-    event: str
-    error: str
-
-
 Event = (
     TaskEnqueued
     | TasksEnqueued
@@ -238,7 +229,6 @@ Event = (
     | StoreRecovered
     | ScheduleFired
     | TasksPruned
-    | ListenerFailed
 )
 Emit = Callable[[Event], None]
 

@@ -6,6 +6,8 @@ Text of this form compares as time does, and SQLite's date functions read it.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from math import modf
 
 UTC = timezone.utc
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,7 +34,15 @@ def to_text(moment: datetime) -> str:
 
 def epoch_to_text(epoch_s: float) -> str:
     """`YYYY-MM-DD HH:MM:SS.SSS` of `epoch_s` seconds since 1970."""
-    return from_epoch(epoch_s).replace(tzinfo=None).isoformat(" ", "milliseconds")
+    # By hand, and the second only once: a busy worker writes tens of thousands of times a second.
+    fraction, whole = modf(epoch_s)
+    second, micros = divmod(int(whole) * 1_000_000 + round(fraction * 1_000_000), 1_000_000)
+    return f"{_second_text(second)}.{micros // 1000:03d}"
+
+
+@lru_cache(maxsize=1024)
+def _second_text(second: int) -> str:
+    return from_epoch(second).replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def from_text(text: str) -> datetime:
@@ -51,4 +61,11 @@ def from_text(text: str) -> datetime:
 
 def text_to_epoch(text: str) -> float:
     """Seconds since 1970 of a time in the table's form or in ISO 8601."""
+    if len(text) == 23 and text[13] == ":" == text[16] and text[19] == "." and text[20:].isdecimal() and text.isascii():
+        return (_second_epoch(text[:19]) * 1_000_000 + int(text[20:]) * 1000) / 1_000_000
     return to_epoch(from_text(text))
+
+
+@lru_cache(maxsize=1024)
+def _second_epoch(text: str) -> int:
+    return int(to_epoch(from_text(text)))

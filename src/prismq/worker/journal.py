@@ -14,14 +14,15 @@ from prismq.domain.limits import JOURNAL_LOGS_MAX
 from prismq.domain.status import TaskStatus
 from prismq.storage.contract import Batch, Progress
 from prismq.worker.attempt import Attempt, Ending
-from prismq.worker.lines import line_for
+from prismq.worker.lines import RANKS, line_for
+from prismq.worker.options import LogLevel
 
 
 class Journal:
     """Gathers endings, starts, log lines and progress for the next exchange with the store."""
 
-    def __init__(self, *, log_transitions: bool, wake: threading.Event) -> None:
-        self._log_transitions = log_transitions
+    def __init__(self, *, log_level: LogLevel, wake: threading.Event) -> None:
+        self._floor = RANKS[log_level]
         self._wake = wake
         self._endings: deque[Ending] = deque()
         self._started: deque[Attempt] = deque()
@@ -44,7 +45,7 @@ class Journal:
 
     def log(self, attempt: Attempt, at: float, level: str, message: str, details: str | None) -> None:
         """A line of the task itself, bounded per attempt and, while the store is away, in all."""
-        if attempt.logs_left <= 0:
+        if attempt.logs_left <= 0 or RANKS.get(level, RANKS["INFO"]) < self._floor:
             return
         attempt.logs_left -= 1
         if attempt.logs_left == 0:
@@ -100,7 +101,7 @@ class Journal:
             settlement = _settle(ending)
             if settlement is not None:
                 batch.settlements.append(settlement)
-                line = line_for(settlement, transitions=self._log_transitions)
+                line = line_for(settlement, floor=self._floor)
                 if line is not None:
                     batch.logs.append(line)
         while self._results:

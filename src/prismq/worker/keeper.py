@@ -54,7 +54,8 @@ class Keeper:
         start = clock.monotonic()
         self._started = start
         self._renewed_at = start
-        self._renew_at = start + options.lease_s / 3
+        self._renew_every_s = min(options.lease_s / 3, options.heartbeat_s)
+        self._renew_at = start + self._renew_every_s
         self._report_at = start + options.heartbeat_s
         self._look_at = start
         self._stranded = False
@@ -93,7 +94,7 @@ class Keeper:
             if renewed:
                 self._emit(ev.LeasesRenewed(self._holder.worker_id, len(renewed), now + self._options.lease_s))
         self._renewed_at = mono
-        self._renew_at = mono + self._options.lease_s / 3
+        self._renew_at = mono + self._renew_every_s
 
     def _look(self, mono: float) -> None:
         self._look_at = mono + _LOOK_S

@@ -11,16 +11,17 @@ from prismq.domain.status import TaskStatus
 from prismq.domain.times import epoch_to_text
 
 _S = TaskStatus
+RANKS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
 
-def line_for(entry: Settlement, *, transitions: bool) -> LogLine | None:
-    """The line for `entry`; None where it only tells of an ordinary transition and those are not wanted.
+def line_for(entry: Settlement, *, floor: int) -> LogLine | None:
+    """The line for `entry`; None where its level ranks below `floor`.
 
     States that came and went within one flush share one line: `queued → claimed → processing → completed`.
     """
     lease = entry.lease
     if entry.to is _S.COMPLETED:
-        if not transitions:
+        if floor > RANKS["DEBUG"]:
             return None
         started = entry.at if entry.started_at is None else entry.started_at
         # Built by hand: this is the line of every task, and a JSON library would cost as much as the task.
@@ -29,10 +30,14 @@ def line_for(entry: Settlement, *, transitions: bool) -> LogLine | None:
             f'"run_s":{max(0.0, entry.at - started):.6f}}}'
         )
         return LogLine(lease.task_id, entry.at, "DEBUG", _PATHS[entry.was, entry.to], details, lease.attempt)
+    line = _line_for(entry)
+    return line if RANKS[line.level] >= floor else None
+
+
+def _line_for(entry: Settlement) -> LogLine:
+    lease = entry.lease
     path = _PATHS.get((entry.was, entry.to)) or f"{entry.was} → {entry.to}"
     if entry.to is _S.PROCESSING:
-        if not transitions:
-            return None
         return _line(entry, "DEBUG", "queued → claimed → processing", {"worker_id": lease.worker_id})
     if entry.to is _S.SCHEDULED and entry.counts:
         wait_s = 0.0 if entry.run_after is None else entry.run_after - entry.at
@@ -42,8 +47,6 @@ def line_for(entry: Settlement, *, transitions: bool) -> LogLine | None:
         return _line(entry, "ERROR", f"{path}: {entry.reason or _error(entry)}", _failure(entry))
     if entry.to is _S.CANCELLED:
         return _line(entry, "WARNING", f"{path}: {entry.reason}", {"worker_id": lease.worker_id})
-    if not transitions and entry.to is _S.QUEUED:
-        return None
     return _line(entry, "INFO", f"{path}: {entry.reason}", {"worker_id": lease.worker_id})
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from prismq.domain.limits import PREFETCH_MAX
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.storage.contract import Retention
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 _DAY_S = 86_400.0
 DEFAULT_RETENTION = Retention(7 * _DAY_S, 90 * _DAY_S, 30 * _DAY_S, 7 * _DAY_S)
@@ -30,11 +32,11 @@ class WorkerOptions:
     heartbeat_s: float = 10.0
     grace_s: float = 30.0
     stop_grace_s: float = 5.0  # between telling a task to stop and taking stronger means
-    log_transitions: bool = True
+    log_level: LogLevel = "DEBUG"  # the least that goes to task_logs; transitions are DEBUG
     hints: bool = True
     max_tasks: int | None = None
     max_memory_bytes: int | None = None
-    default_attempts: int = 4
+    attempts_cap: int | None = None  # fewer attempts than a task's own number, where an operator wants that
     retention: Retention = field(default=DEFAULT_RETENTION)
 
     @property

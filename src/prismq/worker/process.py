@@ -62,7 +62,7 @@ class WorkerProcess:
         if word == "fast":
             self._fast.set()
             if self._runtime is not None:
-                self._runtime.interrupt()
+                self._runtime.hurry()
         self._stop.set()
 
     def run(self) -> int:

@@ -69,6 +69,7 @@ class Pump:
         self._announce_first: list[Attempt] = []
         self._suspects: deque[Attempt] = deque()
         self._suspect: Attempt | None = None
+        self._give_back_reason: str | None = None
         self._failures = 0
         self._due_at: float | None = None
         self.on_dispatch: Callable[[list[Attempt]], None] = slots.put
@@ -81,8 +82,12 @@ class Pump:
     def step(self) -> float:
         """Settle and claim once; the seconds until there may be more to do."""
         mono = self._clock.monotonic()
+        reason, self._give_back_reason = self._give_back_reason, None
+        if reason is not None:
+            self._give_back(reason)
         self._gather(mono)
-        self._next_suspect()
+        if self.claiming:
+            self._next_suspect()
         request = None
         if self.claiming:
             slots = self._slots
@@ -192,12 +197,22 @@ class Pump:
         ending = Ending(attempt, TaskStatus.FAILED, self._clock.now(), error=describe(error), reason=str(error))
         self._journal.finish(ending)
 
-    def give_back(self, attempts: list[Attempt], reason: str) -> None:
-        """Return tasks that have not started; the attempt is not used up."""
+    def pause(self, reason: str) -> None:
+        """Claim no more; the next step gives back what has not started. From any thread."""
+        self.claiming = False
+        self._give_back_reason = reason
+
+    def resume(self) -> None:
+        """Claim again. From any thread."""
+        self._give_back_reason = None
+        self.claiming = True
+
+    def _give_back(self, reason: str) -> None:
         at = self._clock.now()
-        announced, self._announce_first = self._announce_first, []
-        suspects, self._suspects = self._suspects, deque()
-        for attempt in [*attempts, *announced, *suspects]:
+        attempts = [*self._slots.withdraw(), *self._announce_first, *self._suspects]
+        self._announce_first.clear()
+        self._suspects.clear()
+        for attempt in attempts:
             if attempt.tell_to_stop("shutdown", self._clock.monotonic()):
                 attempt.ended = True
                 self._journal.finish(Ending(attempt, TaskStatus.QUEUED, at, counts=False, reason=reason))
@@ -213,7 +228,7 @@ class Pump:
         return wait_s
 
     def _next_wait(self, mono: float, claimed: int, limit: int) -> float:
-        suspects_wait = bool(self._suspects) and (self._suspect is None or self._suspect.ended)
+        suspects_wait = self.claiming and bool(self._suspects) and (self._suspect is None or self._suspect.ended)
         if self._unsent or suspects_wait or (claimed and claimed == limit and self.claiming and not self._slots.busy):
             return 0.0
         wait_s = self._options.poll_s

@@ -72,15 +72,16 @@ class Runtime:
         self.worker_id = worker_id or f"{options.name}-{uuid.UUID(int=rng.getrandbits(128)).hex[:12]}"
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._hurry = threading.Event()
         self._keeper_wake = threading.Event()
         self.slots = Slots(options.slots)
-        self.journal = Journal(log_transitions=options.log_transitions, wake=self._wake)
+        self.journal = Journal(log_level=options.log_level, wake=self._wake)
         claimer = Claimer(self.worker_id, options, handlers, rng)
         self.pump = Pump(
             store.work, handlers, worker_id=self.worker_id, options=options, clock=clock, rng=rng, emit=emit,
             journal=self.journal, claimer=claimer, slots=self.slots,
         )  # fmt: skip
-        surroundings = Surroundings(store.work, self.journal, clock, rng, around)
+        surroundings = Surroundings(store.work, self.journal, clock, rng, around, options.attempts_cap)
         self._processes = ProcessRunner(app, database, surroundings, stop_grace_s=options.stop_grace_s) if app else None
         self._threads = ThreadRunner(self.slots, surroundings, self._processes.run if self._processes else None)
         self._loop = LoopRunner(self.slots, surroundings)
@@ -118,9 +119,13 @@ class Runtime:
     def drain(self) -> None:
         """Claim no more, give back what has not started, let the rest end."""
         self._change(WorkerStatus.DRAINING, "draining")
-        self.pump.claiming = False
-        self.pump.give_back(self.slots.withdraw(), "given back: the worker drains")
+        self.pump.pause("given back: the worker drains")
         self._wake.set()
+
+    def hurry(self) -> None:
+        """Wait no longer for what still runs."""
+        self._hurry.set()
+        self.interrupt()
 
     def interrupt(self) -> None:
         """Tell what still runs to stop; it is given back without using up an attempt."""
@@ -135,12 +140,13 @@ class Runtime:
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until nothing runs or is left to write; False when the time is over."""
+        return self._wait_idle(timeout_s, threading.Event())
+
+    def _wait_idle(self, timeout_s: float, hurry: threading.Event) -> bool:
         deadline = self._clock.monotonic() + timeout_s
-        nothing = threading.Event()
         while not self.idle:
-            if self._clock.monotonic() >= deadline:
-                return False
-            self._clock.wait(nothing, 0.01)
+            if self._clock.monotonic() >= deadline or self._clock.wait(hurry, 0.01):
+                return self.idle
         return True
 
     def stop(self, grace_s: float | None = None) -> int:
@@ -152,7 +158,7 @@ class Runtime:
         grace_s = self.options.grace_s if grace_s is None else grace_s
         self.drain()
         left = 0
-        if not self.wait_idle(grace_s):
+        if not self._wait_idle(grace_s, self._hurry):
             left = len(self.held())
             self.interrupt()
             self.wait_idle(self.options.stop_grace_s)
@@ -271,11 +277,10 @@ class Runtime:
         """Do what an operator asked."""
         who = f"asked by {by}" if by else "asked"
         if command is WorkerCommand.PAUSE:
-            self.pump.claiming = False
-            self.pump.give_back(self.slots.withdraw(), "given back: the worker was paused")
+            self.pump.pause("given back: the worker was paused")
             self._change(WorkerStatus.PAUSED, who)
         elif command is WorkerCommand.RESUME:
-            self.pump.claiming = True
+            self.pump.resume()
             self._change(WorkerStatus.ACTIVE, who)
         elif command is WorkerCommand.RESIZE and argument is not None and argument > 0:
             self.slots.resize(argument)

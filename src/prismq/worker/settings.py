@@ -25,14 +25,16 @@ def options_of(config: WorkerConfig) -> WorkerOptions:
         poll_s=config.poll_interval_seconds,
         heartbeat_s=config.heartbeat_interval_seconds,
         grace_s=config.shutdown_grace_seconds,
-        log_transitions=config.task_log_level == "DEBUG",
+        log_level=config.task_log_level,
         hints=config.hints,
+        # A task says itself how often it may be tried; the worker's number counts only where somebody set it.
+        attempts_cap=config.max_retries + 1 if "max_retries" in config.model_fields_set else None,
         max_tasks=config.max_tasks_per_process,
         max_memory_bytes=None if config.max_memory_mb is None else config.max_memory_mb * _MB,
         retention=Retention(
             config.result_retention_seconds,
             config.failure_retention_seconds,
-            config.failure_retention_seconds,
-            config.result_retention_seconds,
+            config.log_retention_seconds,
+            config.worker_retention_seconds,
         ),
     )

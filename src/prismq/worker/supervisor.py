@@ -149,7 +149,7 @@ class Supervisor:
         order = Order(
             app=self._reference,
             database=self._database,
-            config=self._config.model_dump(mode="json"),
+            config=self._config.model_dump(mode="json", exclude_unset=True),
             worker_id=seat.worker_id,
             supervisor_id=self.supervisor_id,
             restarts=seat.restarts,

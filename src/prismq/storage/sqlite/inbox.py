@@ -87,7 +87,8 @@ class SqliteInbox:
                 ]
             # Ids are given out in order and nobody else writes meanwhile, so they need not be asked for.
             before = connection.execute(_TAIL_SPAN).fetchone()[1]
-            connection.executemany(_ENQUEUE, [_row(new, now) for new in news])
+            now_text = epoch_to_text(now)
+            connection.executemany(_ENQUEUE, [_row(new, now, now_text) for new in news])
             after = connection.execute(_TAIL_SPAN).fetchone()[1]
             if after - before != len(news):
                 raise QueueDatabaseError(
@@ -145,8 +146,8 @@ class SqliteInbox:
         return translate(error, str(self._database.db_path))
 
 
-def _row(new: NewTask, now: float) -> tuple[Any, ...]:
-    now_text = epoch_to_text(now)
+def _row(new: NewTask, now: float, now_text: str | None = None) -> tuple[Any, ...]:
+    now_text = now_text or epoch_to_text(now)
     if new.run_at is None or new.run_at <= now:
         status, run_after = "queued", now_text
     else:

@@ -32,6 +32,7 @@ class Surroundings:
     clock: Clock
     rng: Random
     around: Sequence[Around] = ()
+    attempts_cap: int | None = None
 
 
 class InProcessReporter:
@@ -141,9 +142,9 @@ def judge_for(attempt: Attempt, error: BaseException, surroundings: Surroundings
     elif isinstance(error, TaskCancelled):
         error = RuntimeError("the task raised TaskCancelled although nobody cancelled it")
     backoff, own = _backoff_of(lease, handler_of(attempt))
-    verdict = judge(
-        error, attempt=lease.attempt, max_attempts=lease.max_attempts, backoff=backoff, rng=surroundings.rng
-    )
+    cap = surroundings.attempts_cap
+    max_attempts = lease.max_attempts if cap is None else min(cap, lease.max_attempts)
+    verdict = judge(error, attempt=lease.attempt, max_attempts=max_attempts, backoff=backoff, rng=surroundings.rng)
     if (
         own is not None
         and verdict.to is TaskStatus.SCHEDULED

@@ -1,0 +1,229 @@
+"""How answers look: tables and words for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
+
+    from prismq.domain.task import Task
+
+_STYLES = {
+    "queued": "cyan",
+    "scheduled": "blue",
+    "claimed": "yellow",
+    "processing": "yellow",
+    "cancelling": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "dead_letter": "bold red",
+    "cancelled": "dim",
+    "healthy": "green",
+    "degraded": "yellow",
+    "unhealthy": "bold red",
+    "active": "green",
+    "paused": "yellow",
+    "draining": "yellow",
+    "stopped": "dim",
+    "lost": "red",
+    "silent": "bold red",
+    "late heartbeat": "yellow",
+    "not consuming": "bold yellow",
+}
+
+
+class Column(NamedTuple):
+    """A column of a table. `whole`: never shortened, because people copy it."""
+
+    title: str
+    right: bool = False
+    whole: bool = False
+
+
+# -- for programs
+
+
+def print_json(value: Any) -> None:
+    """One JSON document to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def print_json_line(value: Any) -> None:
+    """One line of JSON to stdout, at once: for what is followed."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def value_of(text: str | None) -> Any:
+    """What JSON text holds; the text itself where it is not JSON (rows are written by hand, too)."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def task_json(task: Task) -> dict[str, Any]:
+    """A task for programs: a key for each column, JSON columns as values, and its state."""
+    row = task.to_dict()
+    for column in ("payload", "compatibility", "tags", "backoff", "result", "progress", "headers"):
+        row[column] = value_of(row[column])
+    row["state"] = task.state
+    return row
+
+
+# -- for people
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on what stdout or stderr is now: no colour where it is not a terminal or NO_COLOR is set."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False, emoji=False, markup=False)
+
+
+def say(*parts: RenderableType) -> None:
+    """Print to stdout, for people. Text is printed as it is, but for control characters."""
+    console().print(*(clean(part) if isinstance(part, str) else part for part in parts), soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """A remark to stderr."""
+    sys.stderr.write(f"prismq: {clean(message)}\n")
+
+
+def clean(text: str) -> str:
+    """Text from a database, harmless to a terminal: control characters are written out."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else _written_out(one) for one in text)
+
+
+def _written_out(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def one_line(text: str) -> str:
+    """The text's first line that says something."""
+    return next((clean(line.strip()) for line in text.splitlines() if line.strip()), "")
+
+
+def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[str]]) -> None:
+    """A table that fits the terminal; a word that names a state has its colour."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for entry in columns:
+        column = Column(entry) if isinstance(entry, str) else entry
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="fold" if column.whole else "ellipsis",
+            min_width=None if not column.whole else len(column.title),
+        )
+    wholes = [not isinstance(entry, str) and entry.whole for entry in columns]
+    widths = [0] * len(wholes)
+    for row in rows:
+        cells = [one_line(cell) for cell in row]
+        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+    for column_, whole, width in zip(table.columns, wholes, widths, strict=True):
+        if whole:
+            column_.min_width = max(column_.min_width or 0, width)
+    console().print(table)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, one pair a line; empty values are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        if value:
+            table.add_row(name, Text(clean(value), style=_STYLES.get(value, "")))
+    console().print(table)
+
+
+def heading(text: str) -> None:
+    """A heading, with an empty line before it."""
+    from rich.text import Text
+
+    console().print()
+    console().print(Text(text, style="bold"))
+
+
+def coloured(word: str, rest: str = "") -> RenderableType:
+    """A word in the colour of the state it names, and what follows."""
+    from rich.text import Text
+
+    return Text.assemble((word, _STYLES.get(word.lower(), "")), clean(rest))
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Progress]:
+    """A bar on stderr while something long runs; nothing where that is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    out = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as progress:
+        progress.add_task(title, total=total)
+        yield progress
+
+
+# -- words
+
+
+def plural(count: int, thing: str) -> str:
+    """`1 task`, `1,200 tasks`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """`85 ms`, `4.2 s`, `3 m 20 s`, `2 h 5 m`, `4 d 3 h`; `-` for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s".replace(".0 s", " s")
+    whole = round(seconds)
+    for size, name, below, below_name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {name}" + (f" {rest} {below_name}" if rest else "")
+    return f"{whole} s"
+
+
+def age(seconds: float | None) -> str:
+    """A duration in one unit, for tables: `4s`, `3m`, `2h`, `5d`; `-` for None."""
+    if seconds is None:
+        return "-"
+    for size, name in ((86_400 * 2, "d"), (3600 * 2, "h"), (120, "m")):
+        if seconds >= size:
+            return f"{seconds // {'d': 86_400, 'h': 3600, 'm': 60}[name]:.0f}{name}"
+    return f"{max(seconds, 0):.0f}s"
+
+
+def moment(when: datetime | None) -> str:
+    """`2025-01-31 06:30:00.120 UTC`; nothing for None."""
+    return "" if when is None else f"{when.replace(tzinfo=None).isoformat(' ', 'milliseconds')} UTC"
