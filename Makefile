@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Workers of the default pytest run, and extra arguments for it: make test ARGS="-k backoff"
 JOBS ?= 2
 ARGS ?=
-# Where the demo keeps its files: make demo DIR=/some/place
+# The folder whose files the demo indexes, if not this one: make demo DIR=/some/folder
 DIR ?=
 # Which other Pythons `make test` uses: empty for all that are installed, "3.10 3.13" for some, none for none.
 MATRIX ?=
@@ -50,8 +50,8 @@ $(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## Run the demonstration; DIR=... chooses where it keeps its files
-	@$(BIN)/python -m prismq.cli.main demo $(if $(DIR),--dir "$(DIR)")
+demo: setup ## Run the demonstration on real files: those of this folder, or of DIR=...
+	@$(BIN)/python -m prismq.cli.main demo $(if $(DIR),"$(DIR)")
 
 check: lint ## Before every commit: lint and the tests, on one Python
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)

@@ -106,9 +106,11 @@ def worker(path: str, concurrency: int, log_level: str) -> None:
     cpu = time.process_time()
     embedded.start()
     pump, total, last, last_cpu = embedded.runtime.pump, 0, time.monotonic(), cpu
-    while not select.select([sys.stdin], [], [], 0.002)[0]:
+    told = False
+    while not (told and pump.idle and pump.total == total):
         if pump.total != total:
             total, last, last_cpu = pump.total, time.monotonic(), time.process_time()
+        told = bool(select.select([sys.stdin], [], [], 0.005)[0])
     sys.stdin.readline()
     embedded.stop()
     q.close()

@@ -40,9 +40,7 @@ huey.task()(last)
 with filling.storage.db(commit=True) as cursor:
     for i in range(n):
         data = filling.serialize_task(put_noop.s(i))
-        cursor.execute(
-            "insert into task (queue, data, priority) values (?, ?, ?)", (filling.storage.name, data, 0)
-        )
+        cursor.execute("insert into task (queue, data, priority) values (?, ?, ?)", (filling.storage.name, data, 0))
 put_last()
 filling.storage.close()
 

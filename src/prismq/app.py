@@ -71,8 +71,8 @@ class PrismQ:
         self._store = store
         self._clock = clock
         self._prepared = False
-        announcer = LoopbackAnnouncer(store.workers.hint_ports, clock)
-        self._sender = Sender(store, clock, announcer, self._fanout, self._prepare, self._around_enqueue)
+        self._announcer = LoopbackAnnouncer(store.workers.hint_ports, clock)
+        self._sender = Sender(store, clock, self._announcer, self._fanout, self._prepare, self._around_enqueue)
         self._operator = Operator(self._sender)
 
     def _prepare(self) -> None:
@@ -93,6 +93,7 @@ class PrismQ:
     def close(self) -> None:
         """Let go of the database. The object can be used again; it then opens anew."""
         self._store.close()
+        self._announcer.close()
 
     @contextmanager
     def rewired(self, store: Store, clock: Clock) -> Iterator[None]:
@@ -106,7 +107,7 @@ class PrismQ:
 
     def connect(self, database: str | os.PathLike[str]) -> None:
         """Use another database from now on; what was declared stays."""
-        self._store.close()
+        self.close()
         self._target = _Target.of(database, self._target.durability, self._target.busy_timeout_s)
         self._wire(self._target.open(self._adopt), self._clock)
 
@@ -136,6 +137,11 @@ class PrismQ:
         """The storage, set up and ready. Raises QueueSchemaError where the schema is not this version's."""
         self._prepare()
         return self._store
+
+    @property
+    def database(self) -> str:
+        """The path or URL of the queue."""
+        return self._target.location
 
     @property
     def emit(self) -> Fanout:
@@ -240,6 +246,10 @@ class PrismQ:
         self._fanout.add(listener)
         return listener
 
+    def unlisten(self, listener: Listener) -> None:
+        """Call it no more."""
+        self._fanout.remove(listener)
+
     # -- enqueueing
 
     def enqueue(
@@ -283,7 +293,7 @@ class PrismQ:
         if task is not None:
             function: TaskFunction[Any, Any] = TaskFunction(task.function, task, lambda: self._sender, options)
             return function.prepare(**payload)
-        text = to_json(payload, f"the payload of {name!r}")
+        text = to_json(payload, name)
         return apply(NewTask(name_of("name", name), text), options, self._clock.now())
 
     # -- operating

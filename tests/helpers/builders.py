@@ -19,9 +19,9 @@ AN_ERROR = ErrorInfo("ValueError", "it broke", "Traceback (most recent call last
 KEEP_ALL = Retention(completed_s=1e9, failed_s=1e9, logs_s=1e9, workers_s=1e9)
 
 
-def a_task(type: str = "job", **options: Any) -> NewTask:
+def a_task(type_: str = "job", **options: Any) -> NewTask:
     """A task to enqueue; `options` are the fields of NewTask."""
-    return NewTask(type=type, **options)
+    return NewTask(type=type_, **options)
 
 
 def a_worker(worker_id: str = "w1", **options: Any) -> Worker:
@@ -38,7 +38,7 @@ def a_report(worker_id: str = "w1", **options: Any) -> WorkerReport:
     return WorkerReport(worker_id, **{**values, **options})
 
 
-def everything(type: str, compatibility: str) -> bool:
+def everything(type_: str, compatibility: str) -> bool:
     """A worker that can serve whatever there is."""
     return True
 

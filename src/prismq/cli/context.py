@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+# Typer has a copy of Click's exceptions of its own and exports the leaves: this is the one without a prefix.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
 _PANEL = "Common options"
 Db = Annotated[
     str | None,
@@ -45,10 +48,10 @@ Config = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=_PANEL)]
-Traceback = Annotated[
-    bool, typer.Option("--traceback", help="Show where an error arose, too.", rich_help_panel=_PANEL)
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document and nothing else.", rich_help_panel=_PANEL)
 ]
+Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error arose, too.", rich_help_panel=_PANEL)]
 
 
 class Common(NamedTuple):
@@ -61,7 +64,12 @@ class Common(NamedTuple):
 
     def over(self, other: Common) -> Common:
         """These where they were given, `other` for the rest."""
-        return Common(*(mine or theirs for mine, theirs in zip(self, other, strict=True)))
+        return Common(
+            self.db or other.db,
+            self.config or other.config,
+            self.as_json or other.as_json,
+            self.traceback or other.traceback,
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,9 @@ class Call:
         if not path.is_file() or not path.stat().st_size:
             if path.is_dir():
                 raise QueueDatabaseError(f"{path} is a folder; give the path of a file in it")
-            source = "" if target.source == "argument" else f" (the path is from the {target.source})"
+            source = {"argument": "", "default": ", the default path"}.get(
+                target.source, f" (from the {target.source})"
+            )
             raise QueueDatabaseError(
                 f"there is no queue database at {path}{source}. Make one with `{self._init(path)}`, "
                 f"or say with --db where it is"
@@ -131,7 +141,7 @@ class Call:
         return target
 
     def _init(self, path: Path) -> str:
-        return f"prismq init {path}" if self.target.source in ("argument", "default") else "prismq init"
+        return f"prismq init {path}" if self.target.source == "argument" else "prismq init"
 
     @contextmanager
     def queue(self) -> Iterator[PrismQ]:
@@ -140,9 +150,7 @@ class Call:
 
         target = self.require_database()
         settings = self.settings
-        q = PrismQ(
-            target.location, durability=settings.durability, busy_timeout=settings.busy_timeout_seconds
-        )
+        q = PrismQ(target.location, durability=settings.durability, busy_timeout=settings.busy_timeout_seconds)
         try:
             yield q
         finally:
@@ -195,7 +203,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def usage(message: str) -> NoReturn:
     """End with a usage error."""
-    raise typer.BadParameter(message)
+    raise _UsageError(message)
 
 
 def announce(q: PrismQ) -> None:

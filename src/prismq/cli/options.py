@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _PANEL = "Which tasks"
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Tasks by their ids.", show_default=False)]
+Ids = Annotated[
+    list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Tasks by their ids.", show_default=False)
+]
 Statuses = Annotated[
     list[str] | None,
     typer.Option(
@@ -107,9 +109,9 @@ def object_of(text: str, option: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        usage(f"{option} is not JSON: {error}. It takes an object such as '{{\"path\": \"cat.png\"}}'")
+        usage(f'{option} is not JSON: {error}. It takes an object such as \'{{"path": "cat.png"}}\'')
     if not isinstance(value, dict):
-        usage(f"{option} takes a JSON object such as '{{\"path\": \"cat.png\"}}', not {text[:80]!r}")
+        usage(f'{option} takes a JSON object such as \'{{"path": "cat.png"}}\', not {text[:80]!r}')
     return value
 
 

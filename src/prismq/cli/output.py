@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,11 +40,12 @@ _STYLES = {
 
 
 class Column(NamedTuple):
-    """A column of a table. `whole`: never shortened, because people copy it."""
+    """A column of a table. `whole`: never shortened, because people copy it. `fold`: goes on in the next line."""
 
     title: str
     right: bool = False
     whole: bool = False
+    fold: bool = False
 
 
 # -- for programs
@@ -127,26 +127,48 @@ def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[str]]) 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for entry in columns:
-        column = Column(entry) if isinstance(entry, str) else entry
+    kinds = [Column(entry) if isinstance(entry, str) else entry for entry in columns]
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    out = console()
+    widths = _fitted(
+        [max(len(kind.title), *(_width(row[at]) for row in cells), 1) for at, kind in enumerate(kinds)],
+        [kind.whole for kind in kinds],
+        out.width,
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    for kind, width in zip(kinds, widths, strict=True):
         table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="fold" if column.whole else "ellipsis",
-            min_width=None if not column.whole else len(column.title),
+            kind.title,
+            justify="right" if kind.right else "left",
+            no_wrap=not kind.fold,
+            overflow="fold" if kind.fold else "ellipsis",
+            width=width,
         )
-    wholes = [not isinstance(entry, str) and entry.whole for entry in columns]
-    widths = [0] * len(wholes)
-    for row in rows:
-        cells = [one_line(cell) for cell in row]
-        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-    for column_, whole, width in zip(table.columns, wholes, widths, strict=True):
-        if whole:
-            column_.min_width = max(column_.min_width or 0, width)
-    console().print(table)
+    for row in cells:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    out.width = max(out.width, sum(widths) + _GAP * len(widths))
+    out.print(table)
+
+
+_GAP = 2
+_NARROWEST = 6
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _fitted(natural: Sequence[int], whole: Sequence[bool], available: int) -> list[int]:
+    """The widths of the columns: the widest of those that may be shortened give way first."""
+    widths = [width if kept else min(width, available) for width, kept in zip(natural, whole, strict=True)]
+    while sum(widths) + _GAP * (len(widths) - 1) > available:
+        widest = max((at for at, kept in enumerate(whole) if not kept), key=lambda at: widths[at], default=None)
+        if widest is None or widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -171,11 +193,11 @@ def heading(text: str) -> None:
     console().print(Text(text, style="bold"))
 
 
-def coloured(word: str, rest: str = "") -> RenderableType:
-    """A word in the colour of the state it names, and what follows."""
+def coloured(before: str, word: str, after: str = "") -> RenderableType:
+    """A sentence with a word in the colour of the state that it names."""
     from rich.text import Text
 
-    return Text.assemble((word, _STYLES.get(word.lower(), "")), clean(rest))
+    return Text.assemble(clean(before), (word, _STYLES.get(word.lower(), "")), clean(after))
 
 
 @contextmanager
@@ -199,11 +221,13 @@ def plural(count: int, thing: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`85 ms`, `4.2 s`, `3 m 20 s`, `2 h 5 m`, `4 d 3 h`; `-` for None."""
+    """`0.3 ms`, `85 ms`, `4.2 s`, `3 m 20 s`, `2 h 5 m`, `4 d 3 h`; `-` for None."""
     if seconds is None:
         return "-"
+    if seconds == float("inf"):
+        return "ever"
     if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f} ms"
+        return f"{max(seconds, 0) * 1000:.{0 if seconds >= 0.00995 or seconds <= 0 else 2}f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s".replace(".0 s", " s")
     whole = round(seconds)
@@ -216,7 +240,7 @@ def duration(seconds: float | None) -> str:
 
 def age(seconds: float | None) -> str:
     """A duration in one unit, for tables: `4s`, `3m`, `2h`, `5d`; `-` for None."""
-    if seconds is None:
+    if seconds is None or seconds == float("inf"):
         return "-"
     for size, name in ((86_400 * 2, "d"), (3600 * 2, "h"), (120, "m")):
         if seconds >= size:

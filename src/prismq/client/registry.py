@@ -36,7 +36,7 @@ class Registry:
             )
         if is_async and settings.get("executor") == "thread":
             raise InvalidArgument(f"task {name!r} is a coroutine; it runs on the event loop, not in a thread")
-        handler = Handler(name=name, function=function, is_async=is_async, arguments=Arguments.of(function), **settings)
+        handler = Handler(name=name, function=function, is_async=is_async, arguments=Arguments.of(function, name=name), **settings)
         self.handlers[name] = handler
         return handler
 

@@ -32,6 +32,7 @@ def to_text(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(" ", "milliseconds")
 
 
+@lru_cache(maxsize=1024)  # the same moment is written to several columns and rows
 def epoch_to_text(epoch_s: float) -> str:
     """`YYYY-MM-DD HH:MM:SS.SSS` of `epoch_s` seconds since 1970."""
     # By hand, and the second only once: a busy worker writes tens of thousands of times a second.

@@ -48,10 +48,10 @@ def log_listener() -> Callable[[Event], None]:
     Nothing is built, and structlog is not imported, for a level that nobody listens to.
     """
     queue, worker = logging.getLogger("prismq.queue"), logging.getLogger("prismq.worker")
+    routes = {kind: (queue if kind in _OF_THE_QUEUE else worker, *route) for kind, route in _LEVELS.items()}
 
     def listen(event: Event) -> None:
-        level, name = _LEVELS.get(type(event), (logging.DEBUG, type(event).__name__))
-        logger = queue if isinstance(event, _OF_THE_QUEUE) else worker
+        logger, level, name = routes.get(type(event)) or (worker, logging.DEBUG, type(event).__name__)
         if logger.isEnabledFor(level):
             _structured(logger.name).log(level, name, **fields_of(event))
 

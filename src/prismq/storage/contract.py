@@ -386,7 +386,9 @@ class Insight(Protocol):
         ...
 
     def oldest_ready_s(self, now: float) -> float | None:
-        """How long the longest-waiting ready task has been ready, in seconds; None where none is."""
+        """How long the longest-waiting ready task has been ready, in seconds; None where none is.
+
+        Judged by the first tasks of each queue and priority, a bounded number."""
         ...
 
 
@@ -460,5 +462,6 @@ class Store(Protocol):
 
 
 def as_ids(tasks: Iterable[int]) -> TaskFilter:
-    """The filter that means exactly these tasks."""
-    return TaskFilter(ids=tuple(tasks))
+    """The filter that means exactly these tasks; none, where there are none."""
+    # No ids would mean no restriction. No task has the id 0.
+    return TaskFilter(ids=tuple(tasks) or (0,))

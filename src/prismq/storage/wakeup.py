@@ -62,6 +62,12 @@ class LoopbackAnnouncer:
             except OSError:  # nobody there any more, or the buffer is full of hints already
                 continue
 
+    def close(self) -> None:
+        """Let go of the socket; the next announcement opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
 
 class LoopbackListener:
     """A worker's ear: a datagram socket on loopback. Anyone there may send; a hint only makes it look."""

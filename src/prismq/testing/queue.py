@@ -6,16 +6,20 @@ import asyncio
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from prismq.client.task import TaskFunction
+from prismq.clock import Clock
 from prismq.domain.events import Event, TaskEnqueued, TasksEnqueued
 from prismq.domain.task import Task, TaskFilter
+from prismq.observability.fanout import Listener
+from prismq.storage.contract import Store
 from prismq.storage.open import open_store
 from prismq.testing.clock import ManualClock
+from prismq.worker.application import Application
 from prismq.worker.attempt import Attempt
 from prismq.worker.claimer import Claimer
 from prismq.worker.journal import Journal
@@ -26,8 +30,22 @@ from prismq.worker.runners.loop import LoopRunner
 from prismq.worker.runners.threads import ThreadRunner
 from prismq.worker.slots import Slots
 
-if TYPE_CHECKING:
-    from prismq.app import PrismQ
+
+class Testable(Application, Protocol):
+    """An application whose store and clock can be exchanged for a while."""
+
+    def rewired(self, store: Store, clock: Clock) -> AbstractContextManager[None]:
+        """Use another store and clock inside the block."""
+        ...
+
+    def listen(self, listener: Listener) -> Listener:
+        """Call `listener` with every event."""
+        ...
+
+    def unlisten(self, listener: Listener) -> None:
+        """Call it no more."""
+        ...
+
 
 _WORKER = "testing"
 _RUNS_MAX = 10_000  # tasks that enqueue each other for ever should fail the test, not hang it
@@ -38,7 +56,7 @@ class TestingQueue:
 
     __test__ = False  # for pytest: this is no test class
 
-    def __init__(self, app: PrismQ, clock: ManualClock) -> None:
+    def __init__(self, app: Testable, clock: ManualClock) -> None:
         self._app = app
         self._clock = clock
         options = WorkerOptions(name=_WORKER)
@@ -134,7 +152,7 @@ def _in_a_loop(runner: LoopRunner, attempt: Attempt) -> Any:
 
 
 @contextmanager
-def testing(app: PrismQ, *, run: bool) -> Iterator[TestingQueue]:
+def testing(app: Testable, *, run: bool) -> Iterator[TestingQueue]:
     """See PrismQ.testing."""
     with tempfile.TemporaryDirectory(prefix="prismq-test-", ignore_cleanup_errors=True) as folder:
         clock = ManualClock()
@@ -153,9 +171,9 @@ def testing(app: PrismQ, *, run: bool) -> Iterator[TestingQueue]:
                         running = False
 
             if run:
-                app.emit.add(run_at_once)
+                app.listen(run_at_once)
             try:
                 yield queue
             finally:
-                app.emit.remove(run_at_once)
+                app.unlisten(run_at_once)
                 store.close()

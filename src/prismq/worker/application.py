@@ -45,6 +45,11 @@ class Application(Protocol):
         """Where time comes from."""
         ...
 
+    @property
+    def database(self) -> str:
+        """Where the queue is, for a process that has the application but not this object: a path or a URL."""
+        ...
+
     def configure_logging(self, level: str, *, as_json: bool) -> None:
         """Set up the log lines of a program of ours."""
         ...

@@ -22,7 +22,8 @@ class Attempt:
 
     __slots__ = (
         "_gate", "_interrupt", "completed_within", "deadline", "ended", "handler", "lease", "logs_left",
-        "started_at", "started_mono", "stop_why", "stopped_mono", "stuck_told", "taken_mono", "transport", "was",
+        "started_at", "started_mono", "stop_why", "stopped_mono", "stuck_told", "taken_mono", "transport",
+        "undelivered", "was",
     )  # fmt: skip
 
     def __init__(self, lease: Lease, handler: Handler | None, taken_mono: float = 0.0) -> None:
@@ -41,7 +42,8 @@ class Attempt:
         self.transport = ""  # how it was stopped, for people
         self.logs_left = LOGS_PER_ATTEMPT_MAX
         self._gate = threading.Lock()
-        self._interrupt: Callable[[Why], None] | None = None
+        self.undelivered = False  # told to stop, but `interrupt` could not be made yet
+        self._interrupt: Callable[[Why], bool] | None = None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -55,8 +57,11 @@ class Attempt:
             return self.lease.timeout_s
         return self.handler.timeout_s if self.handler else None
 
-    def open_gate(self, interrupt: Callable[[Why], None], now: float, mono: float) -> bool:
-        """The handler is about to run; from here on `interrupt` reaches it. False where it was told to stop before."""
+    def open_gate(self, interrupt: Callable[[Why], bool], now: float, mono: float) -> bool:
+        """The handler is about to run; from here on `interrupt` reaches it. False where it was told to stop before.
+
+        `interrupt` returns False where the moment is not right; it is then asked again, see `nudge`.
+        """
         with self._gate:
             if self.stop_why is not None:
                 return False
@@ -82,8 +87,15 @@ class Attempt:
             self.stop_why = why
             self.stopped_mono = mono
             if self._interrupt is not None:
-                self._interrupt(why)
+                self.undelivered = not self._interrupt(why)
             return True
+
+    def nudge(self) -> bool:
+        """Try again to deliver an interrupt; True where there is none left to deliver."""
+        with self._gate:
+            if self.undelivered and not self.ended and self._interrupt is not None and self.stop_why is not None:
+                self.undelivered = not self._interrupt(self.stop_why)
+            return not self.undelivered or self.ended
 
 
 class Ending:

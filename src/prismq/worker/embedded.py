@@ -27,7 +27,7 @@ class EmbeddedWorker:
         store = app.store
         self.runtime = Runtime(
             store, app.handlers, options, clock=app.clock, rng=rng, emit=app.emit, around=app.around,
-            app=reference or _reference_of(app),
+            app=reference or _reference_of(app), database=app.database,
         )  # fmt: skip
         self.housekeeper = Housekeeper(
             store, app.clock, rng, app.emit, lease_s=options.lease_s, retention=options.retention

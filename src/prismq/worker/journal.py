@@ -30,7 +30,12 @@ class Journal:
         self._progress: dict[int, Progress] = {}
         self._results: deque[tuple[int, int, str]] = deque()
         self._dropped = 0
-        self.on_finish: Callable[[], None] = wake.set
+        self.on_finish: Callable[[], None] = self._ring
+
+    def _ring(self) -> None:
+        # The pump clears the event before it takes what there is: while it is set, nothing is missed.
+        if not self._wake.is_set():
+            self._wake.set()
 
     # -- from any thread
 
@@ -40,6 +45,8 @@ class Journal:
 
     def finish(self, ending: Ending) -> None:
         """The attempt has ended."""
+        # An interrupt may have struck its runner just before it could say so itself.
+        ending.attempt.ended = True
         self._endings.append(ending)
         self.on_finish()
 

@@ -18,6 +18,7 @@ from prismq.worker.options import WorkerOptions
 
 _LOOK_S = 0.5  # for commands and cancellations; hints make it sooner
 _TICK_S = 0.05  # how late a timeout may be noticed
+_NUDGE_S = 0.01  # until an interrupt is tried again that met the task inside the queue's own code
 
 
 class Holder(Protocol):
@@ -89,7 +90,9 @@ class Keeper:
             renewed = self._store.work.renew([self._holder.worker_id], self._options.lease_s, now)
             still = {(lease.task_id, lease.fencing_token) for lease in renewed}
             for key, attempt in held.items():
-                if key not in still and not attempt.ended and attempt.tell_to_stop("lost", mono):
+                # One that its own transaction has completed holds no lease, and has lost none.
+                gone = key not in still and not attempt.ended and not attempt.completed_within
+                if gone and attempt.tell_to_stop("lost", mono):
                     self._emit(ev.LeaseLostEvent(attempt.lease))
             if renewed:
                 self._emit(ev.LeasesRenewed(self._holder.worker_id, len(renewed), now + self._options.lease_s))
@@ -126,7 +129,9 @@ class Keeper:
         stranded = [
             attempt
             for attempt in self._holder.held()
-            if mono - max(self._renewed_at, attempt.taken_mono) >= safe_s and attempt.tell_to_stop("lost", mono)
+            if mono - max(self._renewed_at, attempt.taken_mono) >= safe_s
+            and not attempt.completed_within
+            and attempt.tell_to_stop("lost", mono)
         ]
         if stranded and not self._stranded:
             self._stranded = True
@@ -145,7 +150,10 @@ class Keeper:
                         attempt.tell_to_stop("timeout", mono)
                     else:
                         tick = min(tick, max(attempt.deadline - mono, _TICK_S))
-            elif not attempt.stuck_told and mono - (attempt.stopped_mono or mono) >= 2 * self._options.stop_grace_s:
+                continue
+            if not attempt.nudge():
+                tick = _NUDGE_S
+            if not attempt.stuck_told and mono - (attempt.stopped_mono or mono) >= 2 * self._options.stop_grace_s:
                 attempt.stuck_told = True
                 self._emit(ev.TaskStuck(attempt.lease, attempt.stop_why, mono - (attempt.stopped_mono or mono)))
                 self._on_stuck(attempt)

@@ -23,6 +23,7 @@ from prismq.worker.runtime import Runtime
 from prismq.worker.settings import options_of
 
 EXIT_REPLACE = 75  # EX_TEMPFAIL of sysexits.h: fine, but wants a fresh process in its place
+EXIT_DRAINED = 76  # ended as asked; a bare 0 may be a handler that called os._exit
 EXIT_MISCONFIGURED = 78  # EX_CONFIG: another try would end the same way
 _START_RETRY_S = (0.1, 5.0)
 
@@ -69,12 +70,12 @@ class WorkerProcess:
         """Work; the exit code."""
         runtime = self._start()
         if runtime is None:
-            return 0
+            return EXIT_DRAINED
         self._stop.wait()
         runtime.stop(0.0 if self._fast.is_set() or self._replace_at_once(runtime) else None)
         if runtime.held():
             runtime.settle_stuck()
-        return EXIT_REPLACE if self._replace else 0
+        return EXIT_REPLACE if self._replace else EXIT_DRAINED
 
     def _start(self) -> Runtime | None:
         wait_s = _START_RETRY_S[0]

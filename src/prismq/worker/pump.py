@@ -112,7 +112,7 @@ class Pump:
         self._unsent, self._unsent_endings = Batch(), []
         self._settled(batch, endings, answer.lost, mono)
         announced, self._announce_first = self._announce_first, []
-        ready = [attempt for attempt in announced if attempt.key not in answer.lost]
+        ready = [attempt for attempt in announced if not self._lost_before_start(attempt, answer.lost)]
         if answer.leases:
             self.last_claim_at = now
             ready += self._take_in(answer.leases, mono)
@@ -153,6 +153,14 @@ class Pump:
         if endings:
             self._claimer.finished(len(endings), mono)
             self.total += len(endings)
+
+    def _lost_before_start(self, attempt: Attempt, lost: frozenset[tuple[int, int]]) -> bool:
+        if attempt.key not in lost:
+            return False
+        attempt.ended = True
+        self.attempts.pop(attempt.key, None)
+        self._emit(ev.LeaseLostEvent(attempt.lease))
+        return True
 
     def _count(self, to: TaskStatus, counts: bool) -> None:
         if to is TaskStatus.COMPLETED:

@@ -30,20 +30,29 @@ class Reaper:
 
     def step(self) -> float:
         """End what has expired, a bounded number."""
-        now, mono = self._clock.now(), self._clock.monotonic()
-        offset = now - mono
-        if abs(offset - self._offset) > _JUMP_S:
-            self._not_before = mono + self._lease_s
-        self._offset = offset
-        if mono < self._not_before:
+        if self._clock_has_jumped():
             return self._every_s
-        expired = self._upkeep.expire_leases(now)
+        expired = self._upkeep.expire_leases(self._clock.now())
         self._tell(expired, "its lease ran out")
         return 0.0 if len(expired) >= EXPIRE_CHUNK else self._every_s
 
+    def _clock_has_jumped(self) -> bool:
+        mono = self._clock.monotonic()
+        offset = self._clock.now() - mono
+        if abs(offset - self._offset) > _JUMP_S:
+            self._not_before = mono + self._lease_s
+        self._offset = offset
+        return mono < self._not_before
+
     def bury(self, worker_ids: Sequence[str], reason: str) -> int:
-        """Return at once what workers held that are known to be dead; how many tasks."""
+        """Return at once what workers held that are known to be dead; how many tasks.
+
+        Not while the clock has just jumped: the living would seem to have expired with them. What the dead held
+        then runs out by itself.
+        """
         total = 0
+        if self._clock_has_jumped():
+            return total
         while True:
             expired = self._upkeep.expire_leases(self._clock.now(), dead_workers=worker_ids, reason=reason)
             self._tell(expired, reason)

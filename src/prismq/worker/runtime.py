@@ -14,9 +14,10 @@ import psutil
 
 from prismq.clock import Clock
 from prismq.domain import events as ev
-from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.errors import PermanentError, QueueDatabaseError
 from prismq.domain.handler import Handler
 from prismq.domain.lease import ErrorInfo
+from prismq.domain.outcome import describe
 from prismq.domain.status import TaskStatus
 from prismq.domain.worker import Worker, WorkerCommand, WorkerStatus
 from prismq.storage.contract import Store, WorkerReport
@@ -28,14 +29,17 @@ from prismq.worker.journal import Journal
 from prismq.worker.keeper import Keeper
 from prismq.worker.options import WorkerOptions
 from prismq.worker.pump import LINGER_S, Pump
-from prismq.worker.runners.base import Around, Surroundings
+from prismq.worker.runners.base import Around, Surroundings, failed
 from prismq.worker.runners.loop import LoopRunner
 from prismq.worker.runners.processes import ProcessRunner
 from prismq.worker.runners.threads import ThreadRunner
 from prismq.worker.slots import Slots
 
 _FLUSH_AT = 64  # endings that are written without waiting for more
-_WATCH_S = 0.05  # how late a row inserted by hand, without a hint, may be seen
+_FAULTS_MAX = 20  # steps that may fail in a way nobody foresaw before a fresh process is wanted
+_FAULT_WAIT_MAX_S = 5.0
+_MEMORY_LOOK_S = 0.5
+_WATCH_S = 0.1  # how late a row inserted by hand, without a hint, may be seen
 
 
 class Runtime:
@@ -74,6 +78,8 @@ class Runtime:
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._keeper_wake = threading.Event()
+        self._faults = 0
+        self._memory_look_at = 0.0  # monotonic
         self.slots = Slots(options.slots)
         self.journal = Journal(log_level=options.log_level, wake=self._wake)
         claimer = Claimer(self.worker_id, options, handlers, rng)
@@ -83,7 +89,8 @@ class Runtime:
         )  # fmt: skip
         surroundings = Surroundings(store.work, self.journal, clock, rng, around, options.attempts_cap)
         self._processes = ProcessRunner(app, database, surroundings, stop_grace_s=options.stop_grace_s) if app else None
-        self._threads = ThreadRunner(self.slots, surroundings, self._processes.run if self._processes else None)
+        in_process = self._processes.run if self._processes else _no_application(surroundings)
+        self._threads = ThreadRunner(self.slots, surroundings, in_process)
         self._loop = LoopRunner(self.slots, surroundings)
         self.keeper = Keeper(self, store, options, clock, emit, self._on_stranded, self._on_stuck)
         self._status = WorkerStatus.ACTIVE
@@ -129,6 +136,8 @@ class Runtime:
 
     def interrupt(self) -> None:
         """Tell what still runs to stop; it is given back without using up an attempt."""
+        # What was claimed while the drain began waits behind tasks that may never end: it goes back now.
+        self.pump.pause("given back: the worker stops")
         for attempt in self.held():
             attempt.tell_to_stop("shutdown", self._clock.monotonic())
         self._wake.set()
@@ -194,10 +203,22 @@ class Runtime:
                 self._clock.wait(self._wake, wait_s)
                 self._linger()
             self._wake.clear()
-            wait_s = self.pump.step()
+            wait_s = self._guarded(self.pump.step)
             if self._stop.is_set():
                 return
             self._check_recycling()
+
+    def _guarded(self, step: Callable[[], float]) -> float:
+        """A step that must not end its thread: a worker without it would look alive and do nothing."""
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001 - a fault of ours, or a row that nobody foresaw
+            self._faults += 1
+            info = describe(error)
+            self._emit(ev.WorkerStateChanged(self.worker_id, "faulty", f"{info.message}\n{info.traceback}"))
+            if self._faults >= _FAULTS_MAX:
+                self._want_exit(f"it failed {self._faults} times, at last with {info.type}: {info.message}")
+            return min(_FAULT_WAIT_MAX_S, 0.1 * 2.0 ** min(self._faults, 10))
 
     def _linger(self) -> None:
         if self.slots.busy and 0 < self.journal.pending < _FLUSH_AT:
@@ -205,7 +226,7 @@ class Runtime:
 
     def _keeper_loop(self) -> None:
         while not self._stop.is_set():
-            wait_s = self.keeper.step()
+            wait_s = self._guarded(self.keeper.step)
             self._clock.wait(self._keeper_wake, wait_s)
             self._keeper_wake.clear()
 
@@ -234,7 +255,8 @@ class Runtime:
             return
         if options.max_tasks is not None and self.pump.total >= options.max_tasks:
             self._want_exit(f"it has run {self.pump.total} tasks (max_tasks_per_process)")
-        elif options.max_memory_bytes is not None and self.pump.total % 50 == 0:
+        elif options.max_memory_bytes is not None and self._clock.monotonic() >= self._memory_look_at:
+            self._memory_look_at = self._clock.monotonic() + _MEMORY_LOOK_S
             used = int(self._process.memory_info().rss)
             if used > options.max_memory_bytes:
                 self._want_exit(f"it uses {used:,} bytes (max_memory_mb)")
@@ -333,6 +355,18 @@ class Runtime:
             self.worker_id, self._status.value, self.slots.size, self.slots.busy, len(pump.attempts),
             since[0], since[1], since[2], pump.last_claim_at, pump.last_look_at, cpu, memory, note,
         )  # fmt: skip
+
+
+def _no_application(surroundings: Surroundings) -> Callable[[Attempt], Ending]:
+    def refuse(attempt: Attempt) -> Ending:
+        attempt.ended = True
+        error = PermanentError(
+            f"{attempt.lease.type!r} asks for executor='process', and a process could not find it: this PrismQ object "
+            f"is not at the top level of a module that has a file. Put it there, or run it with `prismq worker`"
+        )
+        return failed(attempt, error, surroundings)
+
+    return refuse
 
 
 def _forced(attempt: Attempt, now: float) -> Ending:

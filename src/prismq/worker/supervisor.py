@@ -23,10 +23,11 @@ from prismq.worker.application import Application
 from prismq.worker.embedded import declare_schedules
 from prismq.worker.housekeeper import Housekeeper
 from prismq.worker.loading import load
-from prismq.worker.process import EXIT_MISCONFIGURED, EXIT_REPLACE, Order
+from prismq.worker.process import EXIT_DRAINED, EXIT_MISCONFIGURED, EXIT_REPLACE, Order
 from prismq.worker.settings import options_of
 
 _STEP_S = 0.1
+_WIND_DOWN_S = 10.0  # for the last writes and the end of a process, beyond the graces
 _CALM_S = 10.0  # a process that lived this long did not fail at its start
 _RESTART_MIN_S, _RESTART_MAX_S = 0.1, 30.0
 _WEDGED_LEASES = 10  # a process that computes but never reports is believed for this many leases
@@ -81,6 +82,7 @@ class Supervisor:
         )
         self._seats = [_Seat(number) for number in range(config.processes)]
         self._ending = False
+        self._give_up_at: float | None = None  # monotonic
         self._misconfigured = False
         self._stop_housekeeping = threading.Event()
         self._thread = threading.Thread(target=self._keep_house, name="prismq-housekeeper", daemon=True)
@@ -109,7 +111,7 @@ class Supervisor:
     def step(self) -> None:
         """Look after every process once."""
         mono = self._clock.monotonic()
-        if mono - self._last_step > _CALM_S:
+        if mono - self._last_step > min(_CALM_S, self._options.lease_s / 4):
             # This process itself stood still (stopped, or the machine slept): nobody is late by that.
             for seat in self._seats:
                 seat.seen_mono = mono
@@ -117,12 +119,17 @@ class Supervisor:
         for seat in self._seats:
             self._look_after(seat, mono)
         if mono >= self._look_at and not self._ending:
-            self._look_at = mono + min(2.0, self._options.lease_s / 6)
+            self._look_at = mono + min(2.0, self._options.lease_s / 12)
             self._watch_heartbeats(mono)
+        if self._give_up_at is not None and mono >= self._give_up_at:
+            # One that is stopped, or wedged, will not heed the word: what it holds is returned.
+            self.kill()
 
     def end(self, word: str) -> None:
         """Tell every process to `drain`, or to end `fast`."""
         self._ending = True
+        grace_s = self._options.grace_s if word == "drain" else 0.0
+        self._give_up_at = self._clock.monotonic() + grace_s + 2 * self._options.stop_grace_s + _WIND_DOWN_S
         for seat in self._seats:
             self._tell(seat, word)
 
@@ -195,10 +202,10 @@ class Supervisor:
             self._misconfigured = True
             self.end("drain")
             return
-        if code == 0 and not self._ending:
+        if code == EXIT_DRAINED and not self._ending:
             seat.closed = True
             return
-        if self._ending and code in (0, EXIT_REPLACE):
+        if self._ending and code in (EXIT_DRAINED, EXIT_REPLACE):
             return
         crashed = code != EXIT_REPLACE
         reason = f"its process {_ended_how(code)}" if crashed else "it wanted to be replaced"
@@ -236,7 +243,8 @@ class Supervisor:
                 seat.seen, seat.seen_mono, seat.stood_in_since = beat, mono, None
                 continue
             late_s = mono - seat.seen_mono - self._options.heartbeat_s
-            if late_s > self._options.lease_s / 4:
+            # Early enough to stand in: the last renewal may be a third of a lease older than the last heartbeat.
+            if late_s > self._options.lease_s / 12:
                 self._late(seat, late_s, mono)
 
     def _late(self, seat: _Seat, late_s: float, mono: float) -> None:

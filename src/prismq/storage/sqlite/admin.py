@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prismq.domain.limits import FILTER_CHUNK
 from prismq.domain.task import Task, TaskAttempt, TaskFilter, TaskLog
-from prismq.domain.times import epoch_to_text
+from prismq.domain.times import epoch_to_text, from_text
 from prismq.storage.contract import Cancelled
 from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.database import QueueDatabase
-from prismq.storage.sqlite.filters import where
+from prismq.storage.sqlite.filters import place, where
 
 _WAITING = "status IN ('scheduled', 'queued')"
 _LEASED = "status IN ('claimed', 'processing')"
 _ENDED = "status IN ('completed', 'failed', 'dead_letter', 'cancelled')"
+
+_AMONG = "id IN (SELECT value FROM json_each(?))"
 
 _Moved = tuple[str, str]  # status before, status after
 
@@ -32,7 +35,7 @@ class SqliteTaskAdmin:
     def get(self, task_id: int) -> Task | None:
         """See TaskAdmin.get."""
         row = self._database.execute("SELECT * FROM task_queue WHERE id = ?", (task_id,)).fetchone()
-        return Task.from_dict(dict(row)) if row else None
+        return _task(row) if row else None
 
     def find(self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None) -> list[Task]:
         """See TaskAdmin.find."""
@@ -40,15 +43,19 @@ class SqliteTaskAdmin:
         if before_id is not None:
             condition += " AND id < ?"
             params.append(before_id)
+        table, its_condition = place(which)
         rows = self._database.execute(
-            f"SELECT * FROM task_queue WHERE {condition} ORDER BY id DESC LIMIT ?", (*params, limit)
+            f"SELECT * FROM task_queue WHERE id IN (SELECT id FROM {table} WHERE {its_condition} AND {condition}"
+            " ORDER BY id DESC LIMIT ?) ORDER BY id DESC",
+            (*params, limit),
         ).fetchall()
-        return [Task.from_dict(dict(row)) for row in rows]
+        return [_task(row) for row in rows]
 
     def count(self, which: TaskFilter, *, at_most: int = 100_000) -> int:
         """See TaskAdmin.count."""
         condition, params = where(which)
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM task_queue WHERE {condition} LIMIT ?)"
+        table, its_condition = place(which)
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {its_condition} AND {condition} LIMIT ?)"
         return int(self._database.execute(sql, (*params, at_most)).fetchone()[0])
 
     def attempts(self, task_id: int) -> list[TaskAttempt]:
@@ -143,17 +150,33 @@ class SqliteTaskAdmin:
     def delete(self, which: TaskFilter) -> int:
         """See TaskAdmin.delete."""
         condition, params = where(which)
+        status = f"NOT {_LEASED}"
         deleted = 0
-        while True:
+        for ids in self._pieces(which, status):
             with self._database.transaction() as connection:
-                gone = connection.execute(
-                    f"DELETE FROM task_queue WHERE id IN (SELECT id FROM task_queue WHERE {condition}"
-                    f" AND NOT {_LEASED} LIMIT ?)",
-                    (*params, FILTER_CHUNK),
+                deleted += connection.execute(
+                    f"DELETE FROM task_queue WHERE {_AMONG} AND {condition} AND {status}", (ids, *params)
                 ).rowcount
-            deleted += gone
-            if gone < FILTER_CHUNK:
-                return deleted
+        return deleted
+
+    def _pieces(self, which: TaskFilter, status: str) -> Iterator[str]:
+        """The ids of what matches, FILTER_CHUNK at a time, as JSON.
+
+        Looked for without the writer's lock: among millions of others that takes a while, and nobody is to wait
+        for it. Who acts on them looks again.
+        """
+        condition, params = where(which)
+        last_id = 0
+        while True:
+            rows = self._database.execute(
+                f"SELECT id FROM task_queue WHERE {condition} AND {status} AND id > ? ORDER BY id LIMIT ?",
+                (*params, last_id, FILTER_CHUNK),
+            ).fetchall()
+            if rows:
+                last_id = rows[-1][0]
+                yield json.dumps([task_id for (task_id,) in rows])
+            if len(rows) < FILTER_CHUNK:
+                return
 
     def _each(
         self,
@@ -166,14 +189,16 @@ class SqliteTaskAdmin:
     ) -> int:
         """Do something to each task that matches, FILTER_CHUNK a transaction; how many there were."""
         condition, params = where(which)
-        done, last_id = 0, 0
-        while True:
+        with self._database.transaction() as connection:
+            Ledger(connection, now).close()  # rows written by hand have the status that they must have from here on
+        done = 0
+        for ids in self._pieces(which, status):
             with self._database.transaction() as connection:
                 ledger = Ledger(connection, now)
                 rows = connection.execute(
-                    f"SELECT id, queue, type, status, priority, attempts FROM task_queue"
-                    f" WHERE {condition} AND {status} AND id > ? ORDER BY id LIMIT ?",
-                    (*params, last_id, FILTER_CHUNK),
+                    "SELECT id, queue, type, status, priority, attempts FROM task_queue"
+                    f" WHERE {_AMONG} AND {condition} AND {status} ORDER BY id",
+                    (ids, *params),
                 ).fetchall()
                 for row in rows:
                     before, after = act(connection, row)
@@ -185,9 +210,7 @@ class SqliteTaskAdmin:
                         ledger.ended(row["queue"], row["type"], "cancelled", attempts=row["attempts"])
                 ledger.close()
             done += len(rows)
-            if len(rows) < FILTER_CHUNK:
-                return done
-            last_id = rows[-1]["id"]
+        return done
 
     @staticmethod
     def _log(connection: sqlite3.Connection, row: Any, at_text: str, message: str) -> None:
@@ -195,3 +218,21 @@ class SqliteTaskAdmin:
             "INSERT INTO task_logs (task_id, at_utc, level, message) VALUES (?, ?, 'INFO', ?)",
             (row["id"], at_text, message),
         )
+
+
+def _task(row: sqlite3.Row) -> Task:
+    values = dict(row)
+    try:
+        return Task.from_dict(values)
+    except ValueError:  # a time written by hand that is none: shown as missing rather than hiding the task
+        return Task.from_dict({name: None if _is_no_time(name, value) else value for name, value in values.items()})
+
+
+def _is_no_time(name: str, value: Any) -> bool:
+    if value is None or not name.endswith("_utc"):
+        return False
+    try:
+        from_text(str(value))
+    except ValueError:
+        return True
+    return False

@@ -10,12 +10,15 @@ from collections import defaultdict
 
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.sketch import Sketch
-from prismq.domain.times import epoch_to_text
+from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.sqlite.queries import query
 
 MINUTE_S = 60
+# The lengths that a slot of the statistics may have; with age they fold from each into the next.
+SPANS_S = (MINUTE_S, 600, 3600)
 
 _TAIL_SPAN = query("tail_span")
+_TAIL_END = query("tail_end")
 _TAIL_COUNTS = query("tail_counts")
 _MEND_TAIL = query("mend_tail")
 _SET_BOOKED = query("set_booked")
@@ -31,6 +34,14 @@ def band_of(priority: int) -> str:
 def slot_of(now: float) -> str:
     """The minute that `now` falls into, as the table's text."""
     return epoch_to_text(now - now % MINUTE_S)[:19]
+
+
+def is_slot(text: str) -> bool:
+    """Whether this is the text of a minute: the time of creation may have been written by hand."""
+    try:
+        return epoch_to_text(text_to_epoch(text))[:19] == text
+    except ValueError:
+        return False
 
 
 class _Ended:
@@ -51,7 +62,9 @@ class Ledger:
         self._connection = connection
         self._slot = slot_of(now)
         self._depth: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        self._moved: defaultdict[tuple[str, str, int, str, str], int] = defaultdict(int)
         self._ended: defaultdict[tuple[str, str, str], _Ended] = defaultdict(_Ended)
+        self.booked_rows = 0  # by this ledger
         self.booked_id = self._book_tail(epoch_to_text(now))
 
     def _book_tail(self, now_text: str) -> int:
@@ -60,7 +73,9 @@ class Ledger:
         if newest <= booked:
             return int(booked)
         # A bounded number a transaction; rows above are counted later, with the status they have then.
-        until = min(newest, booked + BOOK_CHUNK)
+        until = newest
+        if newest - booked > BOOK_CHUNK:  # ids given by hand may leave great gaps: rows are counted, not ids
+            until = connection.execute(_TAIL_END, (booked, BOOK_CHUNK)).fetchone()[0] or newest
         rows = connection.execute(_TAIL_COUNTS, (booked, until, now_text)).fetchall()
         if any(row[6] for row in rows):
             connection.execute(_MEND_TAIL, (booked, until, now_text))
@@ -68,15 +83,15 @@ class Ledger:
         connection.execute(_SET_BOOKED, (until,))
         for queue, type_, status, band, slot, count, _ in rows:
             self._depth[queue, type_, status, band] += count
+            self.booked_rows += count
+            slot = slot if is_slot(slot) else self._slot
             connection.execute(_ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None))
         return int(until)
 
     def move(self, task_id: int, queue: str, type_: str, priority: int, before: str, after: str) -> None:
         """A task went from one status to another. New rows above the booked ones are counted later, as they are."""
         if task_id <= self.booked_id:
-            band = band_of(priority)
-            self._depth[queue, type_, before, band] -= 1
-            self._depth[queue, type_, after, band] += 1
+            self._moved[queue, type_, priority, before, after] += 1
 
     def change(self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]) -> None:
         """The same for a (status, priority) that became another."""
@@ -109,6 +124,10 @@ class Ledger:
 
     def close(self) -> None:
         """Write what was summed; the last thing before the commit."""
+        for (queue, type_, priority, before, after), tasks in self._moved.items():
+            band = band_of(priority)
+            self._depth[queue, type_, before, band] -= tasks
+            self._depth[queue, type_, after, band] += tasks
         changed = [(*key, delta) for key, delta in self._depth.items() if delta]
         if changed:
             self._connection.executemany(_ADD_DEPTH, changed)

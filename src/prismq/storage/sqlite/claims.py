@@ -7,7 +7,9 @@ Each lane gives its heads from one index in the order of the strategy; the heads
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
+from random import Random
 from typing import NamedTuple
 
 from pydantic_core import to_json
@@ -81,8 +83,10 @@ def pick(
     """The ids to claim, in the order of the strategy, at most request.limit."""
     limit = request.limit
     strategy = request.strategy
+    if limit <= 0:  # SQLite takes a negative LIMIT for none
+        return []
     if strategy is SchedulingStrategy.WEIGHTED_RANDOM:
-        chosen = _draw(connection, request, lanes, now_text)
+        chosen = _draw(connection, request, lanes, room, now_text)
     else:
         chosen = [
             (priority, task_id, lane.queue)
@@ -143,21 +147,32 @@ def _class_heads(
 
 
 def _draw(
-    connection: sqlite3.Connection, request: ClaimRequest, lanes: list[Lane], now_text: str
+    connection: sqlite3.Connection, request: ClaimRequest, lanes: list[Lane], room: dict[str, int], now_text: str
 ) -> list[tuple[int, int, str]]:
-    enough = max(request.limit, WEIGHT_COUNT_MAX)
-    classes: dict[int, list[tuple[int, str]]] = {}
+    enough = WEIGHT_COUNT_MAX + request.limit
+    found: dict[str, list[tuple[int, int, str]]] = {}
     for lane in lanes:
         for priority in _priorities(connection, lane):
-            heads = _class_heads(connection, lane, priority, enough, now_text, newest=False)
-            classes.setdefault(priority, []).extend((task_id, lane.queue) for _, task_id in heads)
-    counts = {priority: len(tasks) for priority, tasks in classes.items() if tasks}
-    drawn = draw_classes(counts, request.limit, request.rng)
-    return [
-        (priority, task_id, queue)
-        for priority, number in drawn.items()
-        for task_id, queue in sorted(classes[priority])[:number]
-    ]
+            found.setdefault(lane.queue, []).extend(
+                (priority, task_id, lane.queue)
+                for priority, task_id in _class_heads(connection, lane, priority, enough, now_text, newest=False)
+            )
+    candidates: list[tuple[int, int, str]] = []
+    for queue, heads in found.items():
+        # A limited queue enters the draw with no more than it may start: what it won in vain, others would miss.
+        candidates += _drawn(heads, room[queue], request.rng) if queue in room else heads
+    return _drawn(candidates, request.limit, request.rng)
+
+
+def _drawn(heads: list[tuple[int, int, str]], limit: int, rng: Random) -> list[tuple[int, int, str]]:
+    counts = Counter(priority for priority, _, _ in heads)
+    quota = draw_classes(counts, limit, rng)
+    drawn = []
+    for head in sorted(heads):
+        if quota.get(head[0], 0) > 0:
+            quota[head[0]] -= 1
+            drawn.append(head)
+    return drawn
 
 
 def lease(
@@ -166,7 +181,9 @@ def lease(
     """Claim these tasks; the leases in the order of `ids`."""
     lease_until = now + request.lease_s
     now_text = epoch_to_text(now)
-    rows = connection.execute(
+    cursor = connection.cursor()
+    cursor.row_factory = None  # tuples: sqlite3.Row costs as much again to unpack
+    rows = cursor.execute(
         _CLAIM, (to_json(ids).decode(), request.worker_id, epoch_to_text(lease_until), now_text)
     ).fetchall()
     by_id: dict[int, Lease] = {}

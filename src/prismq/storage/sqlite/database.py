@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +28,59 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 _inherited: list[Any] = []
 
 
+def equip(connection: sqlite3.Connection) -> None:
+    """Give a connection the functions that our statements call."""
+    connection.create_function("prismq_merge_bins", 2, merge_json, deterministic=True)
+
+
+@contextmanager
+def guest(connection: sqlite3.Connection) -> Iterator[None]:
+    """For the time of the block, the caller's own connection answers to us as one of ours does."""
+    factory, connection.row_factory = connection.row_factory, sqlite3.Row
+    try:
+        equip(connection)
+        yield
+    finally:
+        connection.row_factory = factory
+
+
+@contextmanager
+def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block or none of it, inside whatever transaction is open on the connection."""
+    if not connection.in_transaction and connection.isolation_level is not None:
+        # Python opens a transaction before an INSERT and not before a SAVEPOINT, whose release would commit.
+        connection.execute(f"BEGIN {connection.isolation_level}")
+    connection.execute("SAVEPOINT prismq")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # a full disk makes SQLite roll back everything by itself
+            connection.execute("ROLLBACK TO prismq")
+            connection.execute("RELEASE prismq")
+        raise
+    connection.execute("RELEASE prismq")
+
+
+class _Held:
+    """A connection as long as its thread lives: when the thread ends, this goes, and the connection is closed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.pid = os.getpid()
+        weakref.finalize(self, _close, connection, self.pid)
+
+
+def _close(connection: sqlite3.Connection, pid: int) -> None:
+    if pid == os.getpid():
+        connection.close()
+    else:
+        _inherited.append(connection)
+
+
 class _Local(threading.local):
+    held: _Held | None = None
     connection: sqlite3.Connection | None = None
     depth: int = 0  # of nested transactions on this thread's connection
-    pid: int = 0
 
 
 class QueueDatabase:
@@ -62,8 +112,9 @@ class QueueDatabase:
         self._busy_ms = int(PRAGMAS["busy_timeout"]) if busy_timeout_s is None else int(busy_timeout_s * 1000)
         self._in_memory = str(db_path) == ":memory:"
         self._local = _Local()
-        self._shared: sqlite3.Connection | None = None  # the one connection of an in-memory database
-        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        self._shared: _Held | None = None  # the one connection of an in-memory database
+        self._opened: weakref.WeakSet[_Held] = weakref.WeakSet()
+        self._pid = os.getpid()
         self._guard = threading.Lock()
         # Threads of one process queue up here: SQLite's own wait is a sleep that favours nobody.
         self._writer = threading.RLock()
@@ -82,31 +133,28 @@ class QueueDatabase:
 
     def get_connection(self) -> sqlite3.Connection:
         """This thread's connection: `sqlite3.Row` rows, autocommit outside `transaction()`."""
-        local = self._local
-        if local.connection is not None and local.pid == os.getpid():
-            return local.connection
-        return self._open()
+        if self._pid != os.getpid():
+            self._leave_parent()
+        return self._local.connection or self._open()
 
     def _open(self) -> sqlite3.Connection:
-        pid = os.getpid()
         with self._guard:
-            self._leave_inherited(pid)
-            connection = self._shared if self._in_memory else None
-            if connection is None:
-                connection = self._connect()
-                self._opened.append((pid, connection))
+            held = self._shared
+            if held is None:
+                held = _Held(self._connect())
+                self._opened.add(held)
                 if self._in_memory:
-                    self._shared = connection
-        self._local.connection, self._local.pid, self._local.depth = connection, pid, 0
-        return connection
+                    self._shared = held
+        local = self._local
+        local.held, local.connection, local.depth = held, held.connection, 0
+        return held.connection
 
-    def _leave_inherited(self, pid: int) -> None:
-        foreign = [entry for entry in self._opened if entry[0] != pid]
-        if foreign:
-            _inherited.extend(foreign)
-            self._opened = [entry for entry in self._opened if entry[0] == pid]
-            self._shared = None
-            self._writer = threading.RLock()  # the parent's may have been held when it forked
+    def _leave_parent(self) -> None:
+        # This is the one thread that lives on in the child: whatever lock another held will never be released.
+        _inherited.extend(self._opened)
+        self._opened, self._shared, self._local = weakref.WeakSet(), None, _Local()
+        self._guard, self._writer = threading.Lock(), threading.RLock()
+        self._pid = os.getpid()
 
     def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
@@ -134,7 +182,7 @@ class QueueDatabase:
                     if name == "synchronous" and self.durability == "full":
                         value = "FULL"
                     connection.execute(f"PRAGMA {name} = {value}")
-                connection.create_function("prismq_merge_bins", 2, merge_json, deterministic=True)
+                equip(connection)
         except QueueDatabaseError:
             connection.close()
             raise
@@ -154,12 +202,13 @@ class QueueDatabase:
 
     def close(self) -> None:
         """Close every connection of this process. The object can be used again; it then opens anew."""
+        if self._pid != os.getpid():
+            self._leave_parent()
         with self._guard:
-            self._leave_inherited(os.getpid())
-            opened, self._opened, self._shared = self._opened, [], None
-            self._local = _Local()
-        for _, connection in opened:
-            connection.close()
+            opened = list(self._opened)
+            self._opened, self._shared, self._local = weakref.WeakSet(), None, _Local()
+        for held in opened:
+            held.connection.close()
 
     # -- statements
 
@@ -169,10 +218,11 @@ class QueueDatabase:
         Raises QueueBusyError or QueueDatabaseError.
         """
         try:
+            connection = self.get_connection()
             if self._local.depth or sql.lstrip()[:6].upper() == "SELECT":
-                return self.get_connection().execute(sql, params)
+                return connection.execute(sql, params)
             with self._writer:
-                return self.get_connection().execute(sql, params)
+                return connection.execute(sql, params)
         except sqlite3.Error as error:
             raise translate(error, str(self.db_path)) from error
 
@@ -189,25 +239,28 @@ class QueueDatabase:
 
     @contextmanager
     def transaction(self, *, keep_integrity_errors: bool = False) -> Iterator[sqlite3.Connection]:
-        """BEGIN IMMEDIATE; commits at the end, rolls back on any exception. Nested, it joins the outer one.
+        """BEGIN IMMEDIATE; commits at the end, rolls back on any exception. Nested, it is a
+        savepoint of the outer one.
 
         Raises QueueBusyError or QueueDatabaseError for SQLite's errors; `keep_integrity_errors` lets
         sqlite3.IntegrityError through for a caller that knows what to do. IMMEDIATE, because a transaction that
         reads first and then writes meets SQLITE_BUSY at once when another has written between: the busy timeout
         does not apply to it.
         """
+        connection = self.get_connection()
         local = self._local
-        if local.depth and local.pid == os.getpid():
+        if local.depth:
             local.depth += 1
             try:
-                yield self.get_connection()
+                with translated(str(self.db_path)), savepoint(connection):
+                    yield connection
             finally:
                 local.depth -= 1
             return
-        connection = self.get_connection()
         with self._writer:
-            try:
+            with translated(str(self.db_path)):
                 connection.execute("BEGIN IMMEDIATE")
+            try:
                 local.depth = 1
                 yield connection
                 connection.execute("COMMIT")
@@ -232,11 +285,13 @@ class QueueDatabase:
     @property
     def in_transaction(self) -> bool:
         """Whether this thread is inside `transaction()`."""
-        return self._local.depth > 0
+        return self._pid == os.getpid() and self._local.depth > 0
 
     @property
     def writer(self) -> threading.RLock:
         """The lock that threads of this process queue up at before they write."""
+        if self._pid != os.getpid():
+            self._leave_parent()
         return self._writer
 
     # -- schema

@@ -10,6 +10,25 @@ from prismq.domain.task import TaskFilter
 from prismq.domain.times import epoch_to_text
 
 
+# Where to look for tasks of few states, so that the length of the history does not matter. The condition is the
+# index's own; only with it may the index be used.
+_PLACES = (
+    ({"claimed", "processing"}, "ix_task_held", "status IN ('claimed', 'processing')"),
+    ({"queued"}, "ix_task_ready", "status = 'queued'"),
+    ({"scheduled"}, "ix_task_due", "status = 'scheduled'"),
+)
+
+
+def place(which: TaskFilter) -> tuple[str, str]:
+    """The table as a FROM clause names it, and a condition that goes with it."""
+    statuses = {parse_status(status).value for status in which.statuses}
+    if statuses and not which.ids:
+        for states, index, condition in _PLACES:
+            if statuses <= states:
+                return f"task_queue INDEXED BY {index}", condition
+    return "task_queue", "1"
+
+
 def where(which: TaskFilter) -> tuple[str, list[Any]]:
     """The condition and its parameters; `1` where nothing is restricted."""
     conditions: list[str] = []
@@ -33,7 +52,9 @@ def where(which: TaskFilter) -> tuple[str, list[Any]]:
     if which.schedule is not None:
         add("schedule = ?", which.schedule)
     if which.tag is not None:
-        add("EXISTS (SELECT 1 FROM json_each(task_queue.tags) WHERE value = ?)", which.tag)
+        # Text that is not JSON, written by hand, would end the whole search.
+        tags = "CASE WHEN json_valid(task_queue.tags) THEN task_queue.tags END"
+        add(f"EXISTS (SELECT 1 FROM json_each({tags}) WHERE value = ?)", which.tag)
     if which.text is not None:
         add(
             "(instr(lower(payload), lower(?)) OR instr(lower(coalesce(error_message, '')), lower(?)))",

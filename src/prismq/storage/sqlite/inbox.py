@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.task import Enqueued, NewTask
 from prismq.domain.times import epoch_to_text
-from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.database import QueueDatabase, guest, savepoint
 from prismq.storage.sqlite.errors import translate, translated
 from prismq.storage.sqlite.queries import query
 
@@ -44,8 +44,11 @@ class SqliteInbox:
         database = self._database
         try:
             bound = self._bound.connection
-            if bound is not None or database.in_transaction:
-                return self._insert(bound or database.get_connection(), row, new)
+            if bound is not None:
+                with guest(bound):
+                    return self._insert(bound, row, new)
+            if database.in_transaction:
+                return self._insert(database.get_connection(), row, new)
             with database.writer:
                 return self._insert(database.get_connection(), row, new)
         except sqlite3.Error as error:
@@ -78,7 +81,9 @@ class SqliteInbox:
         if not news:
             return []
         with self._writing() as connection:
-            if any(new.idempotency_key is not None or new.unique_key is not None for new in news):
+            # The caller's own file may hold other tables with ids; only each insert knows its own there.
+            one_by_one = self._bound.connection is not None
+            if one_by_one or any(new.idempotency_key is not None or new.unique_key is not None for new in news):
                 return [
                     self._enqueue_unique(connection, new, now)
                     if new.unique_key is not None
@@ -134,10 +139,8 @@ class SqliteInbox:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         bound = self._bound.connection
         if bound is not None:
-            try:
+            with translated(str(self._database.db_path)), guest(bound), savepoint(bound):
                 yield bound
-            except sqlite3.Error as error:
-                raise self._explain(error) from error
             return
         with self._database.transaction() as connection:
             yield connection

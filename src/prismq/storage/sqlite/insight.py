@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Outcomes
-from prismq.storage.sqlite.books import slot_of
+from prismq.storage.sqlite.books import SPANS_S
 from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.queries import query
 
+_OUTCOMES = query("outcomes")
 _TAIL_COUNTS = query("tail_counts")
 _TAIL_SPAN = query("tail_span")
 _READY_QUEUES = query("ready_queues")
 _PRIORITIES_OF_QUEUE = query("ready_priorities_of_queue")
-_OLDEST_OF_QUEUE = query("oldest_of_queue")
+_LONGEST_WAIT = query("longest_wait")
 _BAND = "CASE WHEN priority < 100 THEN 'high' WHEN priority = 100 THEN 'normal' ELSE 'low' END"
+# Of each priority: retries among the first, with their low ids, must not hide who has waited longer.
+_LOOK_AT = 100
 _END_OF_TIME = "9999-12-31 23:59:59.999"
 
 Depth = dict[tuple[str, str, str, str], int]
@@ -29,11 +34,14 @@ class SqliteInsight:
 
     def depth(self) -> Depth:
         """See Insight.depth. Reads only: new rows that nobody has booked yet are added up here."""
-        connection = self._database.get_connection()
+        with translated(str(self._database.db_path)):
+            return self._depth(self._database.get_connection())
+
+    @staticmethod
+    def _depth(connection: sqlite3.Connection) -> Depth:
         counts: Counter[tuple[str, str, str, str]] = Counter()
         nested = connection.in_transaction
         if not nested:
-            self._database.execute("SELECT 1")  # translate a fault before the transaction is opened
             connection.execute("BEGIN")  # one moment for the books and the rows above them
         try:
             for queue, type_, status, band, tasks in connection.execute("SELECT * FROM queue_depth"):
@@ -55,12 +63,12 @@ class SqliteInsight:
 
     def outcomes(self, since: float, until: float) -> list[Outcomes]:
         """See Insight.outcomes."""
-        rows = self._database.execute(
-            "SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins FROM task_stats"
-            " WHERE slot_utc >= ? AND slot_utc <= ?",
-            (slot_of(since), epoch_to_text(until)),
-        ).fetchall()
-        return [Outcomes(*row) for row in rows]
+        found = []
+        for span_s in SPANS_S:
+            # The slot that `since` falls into belongs to the window, whatever its length.
+            first = epoch_to_text(since - since % span_s)[:19]
+            found += self._database.execute(_OUTCOMES, (span_s, first, epoch_to_text(until))).fetchall()
+        return [Outcomes(*row) for row in found]
 
     def oldest_ready_s(self, now: float, queue: str | None = None) -> float | None:
         """See Insight.oldest_ready_s; `queue` restricts it to one."""
@@ -69,11 +77,7 @@ class SqliteInsight:
         ages = []
         for name in queues:
             for (priority,) in self._database.execute(_PRIORITIES_OF_QUEUE, (name,)).fetchall():
-                # The lowest id of each class was written first, though a delayed one may have become due later.
-                head = self._database.execute(_OLDEST_OF_QUEUE, (name, text, 1, None, priority)).fetchone()
-                if head:
-                    row = self._database.execute(
-                        "SELECT run_after_utc FROM task_queue WHERE id = ?", (head[1],)
-                    ).fetchone()
-                    ages.append(now - text_to_epoch(row[0]) if row else 0.0)
+                ready, since = self._database.execute(_LONGEST_WAIT, (name, text, _LOOK_AT, priority)).fetchone()
+                if ready:
+                    ages.append(now - text_to_epoch(since) if since else 0.0)
         return max(0.0, max(ages)) if ages else None

@@ -51,7 +51,12 @@ class SqliteQueueAdmin:
         for (queue, _, status, _), tasks in self._insight.depth().items():
             if tasks:
                 depth[queue][status] += tasks
-        settings = {row["queue"]: row for row in self._database.execute("SELECT * FROM queues").fetchall()}
+        settings = {
+            row["queue"]: row
+            for row in self._database.execute(
+                "SELECT * FROM queues WHERE paused_at_utc IS NOT NULL OR max_running IS NOT NULL"
+            ).fetchall()
+        }
         found = []
         for queue in sorted(set(depth) | set(settings)):
             row = settings.get(queue)

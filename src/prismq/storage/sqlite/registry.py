@@ -85,7 +85,9 @@ class SqliteWorkerRegistry:
                 " RETURNING command_id, command, argument, asked_by",
                 (epoch_to_text(now), worker_id),
             ).fetchall()
-        return [(WorkerCommand(row[1]), row[2], row[3] or "") for row in sorted(rows, key=lambda row: row[0])]
+        known = {command.value for command in WorkerCommand}  # one written by hand may be none of them
+        rows = sorted((row for row in rows if row[1] in known), key=lambda row: row[0])
+        return [(WorkerCommand(row[1]), row[2], row[3] or "") for row in rows]
 
     def hint_ports(self) -> list[int]:
         """See WorkerRegistry.hint_ports."""

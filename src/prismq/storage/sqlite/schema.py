@@ -37,12 +37,27 @@ def migrations() -> list[Migration]:
 
 
 def applied(database: QueueDatabase) -> dict[int, str]:
-    """Version -> checksum of what this file has; empty for a new file."""
+    """Version -> checksum of what this file has; empty for a new file.
+
+    Raises QueueSchemaError where the file holds tables of another program and may not be adopted.
+    """
     with translated(str(database.db_path)):
         connection = database.get_connection()
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone():
-            return {}
-        return dict(connection.execute("SELECT version, checksum FROM schema_migrations").fetchall())
+        # One statement, one moment: another process may be creating the tables just now.
+        found = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        ).fetchall()
+        names = [name for (name,) in found]
+        # Both: other programs, too, keep their migrations in a table of this name.
+        if "schema_migrations" in names and "task_queue" in names:
+            return dict(connection.execute("SELECT version, checksum FROM schema_migrations").fetchall())
+    if names and not database.adopt:
+        raise QueueSchemaError(
+            f"{database.db_path} is a SQLite database of another program (tables: {', '.join(names[:5])}) and holds no "
+            f"queue. Give another path, or, to keep the queue in that file beside your own tables, run "
+            f"`prismq init --adopt` or open it once with PrismQ(path, adopt=True)"
+        )
+    return {}
 
 
 def pending(database: QueueDatabase) -> list[int]:
@@ -63,7 +78,8 @@ def migrate(database: QueueDatabase) -> list[int]:
                     " checksum TEXT NOT NULL, applied_at_utc TEXT NOT NULL"
                     " DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')))"
                 )
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                if not database.adopt:
+                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for statement in statements(migration.sql):
                 connection.execute(statement)
             connection.execute(
@@ -90,8 +106,6 @@ def statements(script: str) -> list[str]:
 def _missing(database: QueueDatabase) -> list[Migration]:
     ours = migrations()
     theirs = applied(database)
-    if not theirs:
-        _refuse_foreign_tables(database)
     newest = ours[-1].version
     newer = [version for version in theirs if version > newest]
     if newer:
@@ -106,18 +120,3 @@ def _missing(database: QueueDatabase) -> list[Migration]:
                 f"prismq ships. The file was made by a changed copy of prismq: restore a backup or use that copy"
             )
     return [migration for migration in ours if migration.version not in theirs]
-
-
-def _refuse_foreign_tables(database: QueueDatabase) -> None:
-    with translated(str(database.db_path)):
-        connection = database.get_connection()
-        rows = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' LIMIT 5"
-        ).fetchall()
-    names = [row[0] for row in rows]
-    if names and not database.adopt:
-        raise QueueSchemaError(
-            f"{database.db_path} is a SQLite database of another program (tables: {', '.join(names)}) and has no queue. "
-            f"Give another path, or, to keep the queue in that file beside your own tables, run "
-            f"`prismq init --adopt` or open it once with PrismQ(path, adopt=True)"
-        )

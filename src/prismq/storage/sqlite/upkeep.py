@@ -11,7 +11,7 @@ from prismq.domain.outcome import after_lost_lease
 from prismq.domain.status import TaskStatus
 from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import ExpiredLease, Retention
-from prismq.storage.sqlite.books import MINUTE_S, Ledger
+from prismq.storage.sqlite.books import SPANS_S, Ledger
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.queries import query
 
@@ -27,7 +27,7 @@ _PRUNE_OWN = query("past_own_retention")
 _LEASE_LOST = "WorkerLost"
 _DAY_S = 86_400.0
 # (slots of this many seconds, older than this) become slots of that many seconds; the last are deleted.
-_FOLDS = ((MINUTE_S, _DAY_S, 600), (600, 14 * _DAY_S, 3600))
+_FOLDS = ((SPANS_S[0], _DAY_S, SPANS_S[1]), (SPANS_S[1], 14 * _DAY_S, SPANS_S[2]))
 _STATS_KEPT_S = 400 * _DAY_S  # about 13 months
 
 
@@ -132,7 +132,8 @@ class SqliteUpkeep:
         for span_s, older_than_s, into_s in _FOLDS:
             gone += self._fold(span_s, into_s, now - older_than_s)
         cursor = self._database.execute(
-            "DELETE FROM task_stats WHERE slot_utc < ?", (epoch_to_text(now - _STATS_KEPT_S),)
+            "DELETE FROM task_stats WHERE span_s = ? AND slot_utc < ?",
+            (SPANS_S[-1], epoch_to_text(now - _STATS_KEPT_S)),
         )
         return gone + cursor.rowcount
 
@@ -164,4 +165,4 @@ class SqliteUpkeep:
         with self._database.transaction() as connection:
             ledger = Ledger(connection, now)
             ledger.close()
-        return int(ledger.booked_id - booked)
+        return ledger.booked_rows

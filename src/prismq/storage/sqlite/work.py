@@ -16,7 +16,7 @@ from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, RenewedLease
 from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.claims import find_lanes, lease, pick
-from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.database import QueueDatabase, guest, savepoint
 from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.queries import query
 
@@ -35,6 +35,7 @@ _PROMOTE = query("promote")
 _RENEW = query("renew")
 _CANCEL_REQUESTS = query("cancel_requests")
 
+_WORD = {status: status.value for status in TaskStatus}  # Enum's own `value` is a call
 _WAITING_AGAIN = (TaskStatus.QUEUED, TaskStatus.SCHEDULED)
 
 
@@ -108,7 +109,8 @@ class SqliteWork:
         """See WorkStore.complete_within."""
         held = settlement.lease
         now = settlement.at
-        with translated(str(self._database.db_path)):
+        # A savepoint: a caller that catches LeaseLost and commits must not commit half of the books.
+        with translated(str(self._database.db_path)), guest(connection), savepoint(connection):
             ledger = Ledger(connection, now)
             if _Writer(connection, ledger).settle_carefully(Batch(settlements=[settlement])):
                 raise LeaseLost(held.task_id, held.attempt, held.type)
@@ -150,15 +152,15 @@ class _Writer:
             if entry.to is TaskStatus.PROCESSING:
                 starts.append(_start_row(entry, _expected(entry)))
             elif entry.to is TaskStatus.COMPLETED:
-                completions.append(_completion_row(entry, _expected(entry)))
+                completions.append(_completion_row(entry, _expected(entry), entry.was))
             else:
-                others.append(_settle_row(entry, _expected(entry)))
+                others.append(_settle_row(entry, _expected(entry), entry.was))
         self._expect(_START, starts)
         self._expect(_COMPLETE, completions)
         self._expect(_SETTLE, others)
         for entry in batch.settlements:
             lease = entry.lease
-            self._record(entry, lease.queue, lease.type, lease.priority, entry.was.value)
+            self._record(entry, lease.queue, lease.type, lease.priority, _WORD[entry.was])
         self._rest(batch, _ADD_LOG, batch.logs)
         return frozenset()
 
@@ -169,10 +171,12 @@ class _Writer:
     def settle_carefully(self, batch: Batch) -> frozenset[tuple[int, int]]:
         """Row by row, each looked at first: some lease is lost, or somebody changed a row by hand."""
         lost: set[tuple[int, int]] = set()
+        gone: set[tuple[int, int | None]] = set()  # the same as (task, attempt), which is what log lines name
         for entry in batch.settlements:
             lease = entry.lease
             held = self._connection.execute(_HELD_STATE, (lease.task_id,)).fetchone()
             if held is None or held["fencing_token"] != lease.fencing_token:
+                gone.add((lease.task_id, lease.attempt))
                 lost.add((lease.task_id, lease.fencing_token))
                 continue
             status = TaskStatus(held["status"])
@@ -180,29 +184,29 @@ class _Writer:
                 # Written before, and the answer was lost on the way: once is enough. And a start may come
                 # after the end that the task's own transaction wrote.
                 if status is not entry.to and entry.to is not TaskStatus.PROCESSING:
+                    gone.add((lease.task_id, lease.attempt))
                     lost.add((lease.task_id, lease.fencing_token))
                 continue
             if entry.to is TaskStatus.PROCESSING and status is TaskStatus.PROCESSING:
                 continue
             if entry.to in _WAITING_AGAIN and held["cancel_requested_utc"] is not None:
                 entry = entry._replace(to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran")
-            self._write_one(entry, held["revision"])
+            self._write_one(entry, held["revision"], status)
             self._record(entry, held["queue"], held["type"], held["priority"], status.value)
-        gone = {task_id for task_id, _ in lost}
-        self._rest(batch, _ADD_LOG_IF_TASK, [line for line in batch.logs if line.task_id not in gone])
+        self._rest(batch, _ADD_LOG_IF_TASK, [line for line in batch.logs if (line.task_id, line.attempt) not in gone])
         return frozenset(lost)
 
-    def _write_one(self, entry: Settlement, revision: int) -> None:
+    def _write_one(self, entry: Settlement, revision: int, before: TaskStatus) -> None:
         if entry.to is TaskStatus.PROCESSING:
             self._connection.execute(_START, _start_row(entry, revision))
         elif entry.to is TaskStatus.COMPLETED:
-            self._connection.execute(_COMPLETE, _completion_row(entry, revision))
+            self._connection.execute(_COMPLETE, _completion_row(entry, revision, before))
         else:
-            self._connection.execute(_SETTLE, _settle_row(entry, revision))
+            self._connection.execute(_SETTLE, _settle_row(entry, revision, before))
 
     def _record(self, entry: Settlement, queue: str, type_: str, priority: int, before: str) -> None:
         lease, ledger = entry.lease, self._ledger
-        ledger.move(lease.task_id, queue, type_, priority, before, entry.to.value)
+        ledger.move(lease.task_id, queue, type_, priority, before, _WORD[entry.to])
         if entry.to is TaskStatus.PROCESSING:
             return
         started = entry.started_at
@@ -240,6 +244,8 @@ class _Writer:
 
 def outcome_of(entry: Settlement) -> str:
     """How the statistics call this end of an attempt."""
+    if entry.to is TaskStatus.COMPLETED:
+        return "completed"
     if entry.to is TaskStatus.SCHEDULED:
         return "retried" if entry.counts else "snoozed"
     if entry.to is TaskStatus.QUEUED:
@@ -260,19 +266,20 @@ def _start_row(entry: Settlement, revision: int) -> tuple[Any, ...]:
     return epoch_to_text(entry.at), entry.lease.task_id, entry.lease.fencing_token, revision
 
 
-def _completion_row(entry: Settlement, revision: int) -> tuple[Any, ...]:
+def _completion_row(entry: Settlement, revision: int, before: TaskStatus) -> tuple[Any, ...]:
     lease = entry.lease
     return (
         _text(entry.started_at), epoch_to_text(entry.at), entry.result, lease.task_id, lease.fencing_token, revision,
+        before.value,
     )  # fmt: skip
 
 
-def _settle_row(entry: Settlement, revision: int) -> tuple[Any, ...]:
+def _settle_row(entry: Settlement, revision: int, before: TaskStatus) -> tuple[Any, ...]:
     lease, error = entry.lease, entry.error
     message = f"{error.type}: {error.message}" if error else (entry.reason or None)
     return (
         entry.to.value, _text(entry.started_at), epoch_to_text(entry.at), _text(entry.run_after), message,
-        0 if entry.counts else 1, lease.task_id, lease.fencing_token, revision,
+        0 if entry.counts else 1, lease.task_id, lease.fencing_token, revision, before.value,
     )  # fmt: skip
 
 

@@ -86,8 +86,10 @@ def main(pipe: Connection, app: str, database: str | None) -> None:
                 os._exit(70)
             if message is not None and message[0] == "stop":
                 why: Why = message[1]
-                for attempt in current:
+                for attempt in current[:1]:  # a copy: the end of the task empties the list
                     attempt.tell_to_stop(why, SYSTEM_CLOCK.monotonic())
+                    while not attempt.nudge():
+                        SYSTEM_CLOCK.wait(threading.Event(), 0.002)
                 continue
             inbox.append(message)
             arrived.release()

@@ -74,15 +74,16 @@ class LoopRunner:
         loop = asyncio.get_running_loop()
         inner = asyncio.ensure_future(self._call(attempt))
 
-        def interrupt(why: Why) -> None:
+        def interrupt(why: Why) -> bool:
             attempt.transport = "its coroutine was cancelled"
             loop.call_soon_threadsafe(inner.cancel)
+            return True
 
-        if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
-            inner.cancel()
-            return failed(attempt, TaskCancelled("told to stop before it began"), surroundings)
-        surroundings.journal.started(attempt)
         try:
+            if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
+                inner.cancel()
+                return failed(attempt, TaskCancelled("told to stop before it began"), surroundings)
+            surroundings.journal.started(attempt)
             value = await inner
         except BaseException as error:  # noqa: BLE001 - CancelledError and SystemExit end the attempt, not the loop
             attempt.close_gate()

@@ -41,9 +41,14 @@ class _Child:
         )
         self.process.start()
         theirs.close()
-        if not self.pipe.poll(_START_S) or self.pipe.recv() != ("ready",):
+        try:
+            ready = self.pipe.poll(_START_S) and self.pipe.recv() == ("ready",)
+        except (EOFError, OSError) as error:
             self.kill()
-            raise ChildDied(f"the task's process was not ready within {_START_S:g} s")
+            raise ChildDied(f"it ended while it imported {app}: see its error output") from error
+        if not ready:
+            self.kill()
+            raise ChildDied(f"it was not ready within {_START_S:g} s")
 
     def memory_bytes(self) -> int:
         try:
@@ -78,8 +83,9 @@ class ProcessRunner:
             return failed(attempt, ChildDied(f"no process could be started for the task: {error}"), self._surroundings)
         told: list[Why] = []
 
-        def interrupt(why: Why) -> None:
+        def interrupt(why: Why) -> bool:
             told.append(why)
+            return True
 
         if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
             self._give_back(child)
@@ -103,7 +109,7 @@ class ProcessRunner:
     def _follow(self, child: _Child, attempt: Attempt, told: list[Why]) -> Ending | None:
         clock, journal = self._surroundings.clock, self._surroundings.journal
         limit = handler_of(attempt).memory_limit_bytes
-        passed_on, kill_at = False, 0.0
+        passed_on, kill_at, look_at = False, 0.0, clock.monotonic() + _POLL_S
         while True:
             if child.pipe.poll(_POLL_S):
                 message = child.pipe.recv()
@@ -118,7 +124,10 @@ class ProcessRunner:
                     journal.result(attempt, message[1])
                 elif kind == "within":
                     attempt.completed_within = True
-                continue
+                # One that talks without a pause is looked at all the same.
+                if clock.monotonic() < look_at:
+                    continue
+            look_at = clock.monotonic() + _POLL_S
             if told and not passed_on:
                 passed_on, kill_at = True, clock.monotonic() + self._grace_s
                 child.pipe.send(("stop", told[0]))

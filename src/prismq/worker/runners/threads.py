@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 from prismq.domain.errors import TaskCancelled, TaskTimeout
 from prismq.worker.attempt import Attempt, Ending, Why
@@ -69,9 +71,15 @@ class ThreadRunner:
         clock = surroundings.clock
         thread_id = threading.get_ident()
 
-        def interrupt(why: Why) -> None:
-            attempt.transport = "its thread was interrupted"
+        def interrupt(why: Why) -> bool:
+            if _inside_the_queue(thread_id):
+                return False
             _raise_in(thread_id, _EXCEPTIONS[why])
+            if _inside_the_queue(thread_id):  # it went on between the look and the word
+                _raise_in(thread_id, None)
+                return False
+            attempt.transport = "its thread was interrupted"
+            return True
 
         try:
             if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
@@ -99,6 +107,19 @@ class ThreadRunner:
                 return handler.function(*args, **kwargs)
         finally:
             unbind(token)
+
+
+def _inside_the_queue(thread_id: int) -> bool:
+    """Whether a thread is in code of ours that must not be left half-way: it may hold the writer's lock."""
+    frame: FrameType | None = sys._current_frames().get(thread_id)
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name.startswith("prismq.storage.") or name == "prismq.client.sender":
+            return True
+        if name == __name__:  # the handler was called from here: all above is its own
+            return False
+        frame = frame.f_back
+    return False
 
 
 def _raise_in(thread_id: int, kind: type[BaseException] | None) -> None:

@@ -4,7 +4,7 @@ CREATE TABLE task_queue (
     id                     INTEGER PRIMARY KEY AUTOINCREMENT,
     type                   TEXT NOT NULL,
     queue                  TEXT NOT NULL DEFAULT 'default',
-    priority               INTEGER NOT NULL DEFAULT 100,
+    priority               INTEGER NOT NULL DEFAULT 100 CHECK (typeof(priority) = 'integer'),
     payload                TEXT NOT NULL,
     compatibility          TEXT NOT NULL DEFAULT '{}',
     -- Not IN: of three words or more SQLite builds a table anew for every statement that writes a row, here and
@@ -13,8 +13,8 @@ CREATE TABLE task_queue (
                                status = 'queued' OR status = 'claimed' OR status = 'completed'
                                OR status = 'processing' OR status = 'scheduled' OR status = 'failed'
                                OR status = 'dead_letter' OR status = 'cancelled'),
-    attempts               INTEGER NOT NULL DEFAULT 0,
-    max_attempts           INTEGER NOT NULL DEFAULT 5,
+    attempts               INTEGER NOT NULL DEFAULT 0 CHECK (typeof(attempts) = 'integer'),
+    max_attempts           INTEGER NOT NULL DEFAULT 5 CHECK (typeof(max_attempts) = 'integer'),
     run_after_utc          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now')),
     lease_until_utc        TEXT,
     reserved_at_utc        TEXT,
@@ -74,10 +74,12 @@ CREATE UNIQUE INDEX uq_task_idempotency ON task_queue (idempotency_key) WHERE id
 
 CREATE TABLE unique_keys (
     unique_key TEXT PRIMARY KEY,
-    task_id    INTEGER NOT NULL,
+    task_id    INTEGER NOT NULL REFERENCES task_queue (id) ON DELETE CASCADE,
     until_utc  TEXT NOT NULL,
     pending    INTEGER NOT NULL DEFAULT 0  -- 1: held until the task has ended, too
 ) WITHOUT ROWID;
+CREATE INDEX ix_unique_task ON unique_keys (task_id);
+CREATE INDEX ix_unique_until ON unique_keys (until_utc) WHERE pending = 0;
 
 CREATE TABLE task_attempts (
     task_id         INTEGER NOT NULL REFERENCES task_queue (id) ON DELETE CASCADE,
@@ -195,7 +197,7 @@ CREATE TABLE task_stats (
     run_s     REAL NOT NULL DEFAULT 0,
     wait_bins TEXT,                        -- JSON {bin: count}, log-spaced; see domain/sketch.py
     run_bins  TEXT,
-    PRIMARY KEY (slot_utc, span_s, queue, type, outcome)
+    PRIMARY KEY (span_s, slot_utc, queue, type, outcome)
 );
 
 -- Rows changed by hand: our own statements raise `revision`, so an equal one is somebody else's.
@@ -206,8 +208,12 @@ BEGIN
     UPDATE task_queue
        SET revision = revision + 1,
            updated_at_utc = strftime('%Y-%m-%d %H:%M:%f', 'now'),
-           status = CASE WHEN status = 'queued' AND run_after_utc > strftime('%Y-%m-%d %H:%M:%f', 'now')
-                         THEN 'scheduled' ELSE status END
+           -- A time in ISO form does not compare with ours.
+           run_after_utc = coalesce(strftime('%Y-%m-%d %H:%M:%f', NEW.run_after_utc), NEW.run_after_utc),
+           status = CASE WHEN NEW.status = 'queued'
+                          AND coalesce(strftime('%Y-%m-%d %H:%M:%f', NEW.run_after_utc), NEW.run_after_utc)
+                              > strftime('%Y-%m-%d %H:%M:%f', 'now')
+                         THEN 'scheduled' ELSE NEW.status END
      WHERE id = NEW.id;
     INSERT INTO queue_depth (queue, type, status, band, tasks)
     SELECT OLD.queue, OLD.type, OLD.status,
@@ -220,6 +226,19 @@ BEGIN
       FROM task_queue
      WHERE id = NEW.id AND id <= (SELECT booked_id FROM books)
     ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks;
+END;
+
+-- A row inserted by hand under an id that is free again: it is not above the booked ones, so it is booked here,
+-- and mended as a change by hand is.
+CREATE TRIGGER tr_task_inserted_below
+AFTER INSERT ON task_queue
+WHEN NEW.id <= (SELECT booked_id FROM books)
+BEGIN
+    INSERT INTO queue_depth (queue, type, status, band, tasks)
+    VALUES (NEW.queue, NEW.type, NEW.status,
+            CASE WHEN NEW.priority < 100 THEN 'high' WHEN NEW.priority = 100 THEN 'normal' ELSE 'low' END, 1)
+    ON CONFLICT DO UPDATE SET tasks = tasks + excluded.tasks;
+    UPDATE task_queue SET run_after_utc = run_after_utc WHERE id = NEW.id;
 END;
 
 -- Deletions are few and in small batches, ours too: one rule for all of them.

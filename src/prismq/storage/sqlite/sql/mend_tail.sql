@@ -6,4 +6,4 @@ UPDATE task_queue
                       AND coalesce(strftime('%Y-%m-%d %H:%M:%f', run_after_utc), run_after_utc) > ?3
                      THEN 'scheduled' ELSE status END
  WHERE id > ?1 AND id <= ?2
-   AND ((status = 'queued' AND run_after_utc > ?3) OR run_after_utc LIKE '%T%')
+   AND ((status = 'queued' AND run_after_utc > ?3) OR substr(run_after_utc, 11) GLOB '*[-+A-Za-z]*')

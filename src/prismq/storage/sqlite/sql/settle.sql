@@ -11,4 +11,4 @@ UPDATE task_queue
        lease_until_utc = NULL,
        cancel_requested_utc = NULL,
        revision = revision + 1
- WHERE id = ?7 AND fencing_token = ?8 AND revision = ?9
+ WHERE id = ?7 AND fencing_token = ?8 AND revision = ?9 AND status = ?10

@@ -1,0 +1,34 @@
+"""`prismq demo`: a folder of real files goes through a real queue, with failures on purpose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_DATABASE = Path(".demo") / "queue.db"
+
+
+def demo(
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="[DIR]", help="The folder whose files are indexed; this one if none is given."),
+    ] = Path(),
+    db: Annotated[
+        Path,
+        typer.Option("--db", metavar="PATH", help="Where the demo's database goes. An older demo's is kept beside it."),
+    ] = DEFAULT_DATABASE,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=1, max=16, metavar="N", help="How many worker processes.")
+    ] = 2,
+) -> None:
+    """Index a folder of real files with a real queue, and watch it survive what usually goes wrong.
+
+    One task a file, a periodic task, tasks that fail and are retried, one that kills its own worker, one that does
+    so every time, one that never ends, one that is cancelled. Ends by itself and leaves the database to explore.
+    Exit code 0 when everything went as it should, 1 when not.
+    """
+    from prismq.cli.demo.run import run_demo
+
+    raise typer.Exit(run_demo(directory, db, workers))

@@ -1,0 +1,166 @@
+"""`prismq init`: a project's configuration and its database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prismq.cli import output
+from prismq.cli.context import Call, command, usage
+from prismq.domain.errors import ConfigurationError
+
+DEFAULT_PLACE = ".prismq/queue.db"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "init")
+    def init(
+        call: Call,
+        path: Annotated[
+            str | None,
+            typer.Argument(metavar="[PATH]", help=f"Where the database shall be; {DEFAULT_PLACE} if you do not say."),
+        ] = None,
+        force: Annotated[bool, typer.Option("--force", help="Write the configuration file anew.")] = False,
+        no_config: Annotated[bool, typer.Option("--no-config", help="Make the database only.")] = False,
+        adopt: Annotated[
+            bool, typer.Option("--adopt", help="Keep the queue in a file that holds other tables already.")
+        ] = False,
+    ) -> None:
+        """Set a project up: write prismq.toml, and create the database that it names.
+
+        A configuration file that exists is left as it is, and its database is created where it is missing.
+        """
+        if path is not None and call.common.db is not None and path != call.common.db:
+            usage("give the database once, as PATH or with --db")
+        place = path or call.common.db
+        file = call.common.config or Path("prismq.toml")
+        if no_config:
+            written, database = False, place or call.target.location
+        else:
+            written, database = _configure(file, place, force=force)
+        versions = _create(call, database, adopt=adopt)
+        _tell(call, file if not no_config else None, database, written, versions)
+
+
+def _configure(file: Path, place: str | None, *, force: bool) -> tuple[bool, str]:
+    """Write the file unless it is there; whether it was written, and the database to create."""
+    from prismq.config import FILE_NAMES, load_settings, resolve_database
+
+    if file.suffix.lower() != ".toml":
+        usage(f"init writes TOML; give a file that ends in .toml, not {file}")
+    names = FILE_NAMES if file.name in FILE_NAMES else (file.name,)
+    there = next((file.parent / name for name in names if (file.parent / name).exists()), None)
+    if there is not None and there != file and force:
+        raise ConfigurationError(f"{there} exists, and a folder has one configuration file. Remove it, or edit it")
+    wanted = _location(file, place)
+    if there is None or force:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(configuration_text(_inside(file, wanted)), encoding="utf-8")
+        return True, wanted
+    named = load_settings(there, apply_env_overrides=False).database
+    if named is None:
+        return False, wanted if place is not None else resolve_database(None).location
+    location = resolve_database(named).location
+    if place is not None and Path(location).absolute() != Path(wanted).absolute():
+        raise ConfigurationError(
+            f"{there} exists and keeps the queue in {location}, not in {place}. Edit it, write it anew with --force, "
+            f"or leave it alone and make the database only, with --no-config"
+        )
+    return False, location
+
+
+def _location(file: Path, place: str | None) -> str:
+    from prismq.config import resolve_database
+
+    if place is None:
+        return str(file.parent / DEFAULT_PLACE)
+    return resolve_database(place).require_path().as_posix()
+
+
+def _inside(file: Path, location: str) -> str:
+    """The database's path as the file names it: relative to its own folder where it lies in there."""
+    folder = file.absolute().parent
+    path = Path(os.path.normpath(Path(location).absolute()))
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _create(call: Call, database: str, *, adopt: bool) -> list[int]:
+    from prismq.config import load_settings, resolve_database
+    from prismq.storage.open import open_store
+
+    # Not the settings of `call`: its file may have been written a moment ago.
+    settings = load_settings(call.common.config if call.common.config and call.common.config.exists() else None)
+    target = resolve_database(database)
+    store = open_store(
+        target.scheme,
+        target.location,
+        durability=settings.durability,
+        busy_timeout_s=settings.busy_timeout_seconds,
+        adopt=adopt,
+    )
+    try:
+        return store.initialise()
+    finally:
+        store.close()
+
+
+def _tell(call: Call, file: Path | None, database: str, written: bool, versions: list[int]) -> None:
+    from prismq.config import resolve_database
+
+    if call.as_json:
+        output.print_json(
+            {
+                "config": None if file is None else str(file),
+                "config_written": written,
+                "database": database,
+                "migrations": versions,
+            }
+        )
+    else:
+        if file is not None:
+            output.say(f"{file}: written" if written else f"{file}: there already, left as it is")
+        output.say(f"{database}: {'created' if versions else 'there already, up to date'}")
+    used = resolve_database(None)
+    if file is not None and used.source == "environment":
+        output.note(f"the environment names another database, {used}, and it wins over {file}")
+
+
+def configuration_text(database: str) -> str:
+    """A configuration file in which every setting is explained, at its default, and the database is named."""
+    from prismq.cli.configuration import toml_value
+    from prismq.config import Settings, WorkerConfig
+
+    lines = [
+        "# PrismQ's settings. Environment variables win over this file: PRISMQ_DATABASE_URL, PRISMQ_DURABILITY,",
+        "# PRISMQ_WORKER_CONCURRENCY … `prismq config check` lists what is in effect and where it comes from.",
+        "",
+        "# Where the queue is kept: a path, taken from this file's folder, or sqlite:///…",
+        f"database = {toml_value(database)}",
+        "",
+    ]
+    for key, field in Settings.model_fields.items():
+        if key not in ("database", "worker"):
+            lines += [*_comment(field.description), _default_line(key, field.default), ""]
+    lines += ["[worker]"]
+    for key, field in WorkerConfig.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        lines += [*_comment(field.description), _default_line(key, default), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _comment(description: str | None) -> list[str]:
+    import textwrap
+
+    text = (description or "").replace("none:", "without it:")
+    return [f"# {line}" for line in textwrap.wrap(f"{text[:1].upper()}{text[1:]}.", 100)]
+
+
+def _default_line(key: str, default: object) -> str:
+    from prismq.cli.configuration import toml_value
+
+    return f"# {key} =" if default is None else f"# {key} = {toml_value(default)}"

@@ -1,0 +1,200 @@
+"""The settings: names, defaults, ranges, and what must hold between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from prismq.config.base import Config
+from prismq.config.database import DATABASE_VARIABLES, read_database, without_password
+from prismq.domain.errors import ConfigurationError
+from prismq.domain.json_values import problem_of
+from prismq.domain.limits import ATTEMPTS_MAX, DELAY_S_MAX, NAME_CHARS_MAX, PREFETCH_MAX
+from prismq.domain.strategy import SchedulingStrategy, parse_strategy
+
+_DAY_S = 86_400.0
+_HEARTBEAT_S = 10.0
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class WorkerConfig(Config):
+    """What a worker is told at its start. Raises ConfigurationError, which names the setting."""
+
+    env_prefix: ClassVar[str] = "PRISMQ_WORKER_"
+    env_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"worker_id": ("PRISMQ_WORKER_ID",)}
+
+    worker_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=NAME_CHARS_MAX,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="a name for people; each process has an identity besides; none: the host name",
+    )
+    capabilities: dict[str, Any] = Field(
+        {}, description="what this worker offers to tasks that ask for it, an object such as {'region': 'eu'}"
+    )
+    scheduling_strategy: SchedulingStrategy = Field(
+        SchedulingStrategy.PRIORITY, description="priority, fifo, lifo or weighted_random"
+    )
+    lease_duration_seconds: float = Field(
+        60.0, gt=0, le=_DAY_S, description="seconds a claim holds without a heartbeat, above 0, at most a day"
+    )
+    poll_interval_seconds: float = Field(
+        1.0,
+        gt=0,
+        le=3600,
+        description="seconds between looks for unannounced work, above 0, at most 3600",
+    )
+    max_retries: int = Field(
+        3,
+        ge=0,
+        lt=ATTEMPTS_MAX,
+        description="attempts after the first, for tasks whose row and function do not say; 0 or more",
+    )
+    processes: int = Field(1, ge=1, le=256, description="worker processes, 1 to 256")
+    concurrency: int = Field(8, ge=1, le=1000, description="tasks that one process runs at a time, 1 to 1000")
+    queues: list[str] | None = Field(
+        None, min_length=1, description="the queues to serve, a list of names; none: every queue"
+    )
+    only_known: bool = Field(
+        True, description="true: leave tasks of unknown types to other workers; false: take and fail them"
+    )
+    prefetch: int | None = Field(
+        None,
+        ge=0,
+        le=PREFETCH_MAX,
+        description=f"tasks to hold beyond the free slots, 0 to {PREFETCH_MAX}; none: adaptive",
+    )
+    heartbeat_interval_seconds: float = Field(
+        _HEARTBEAT_S,
+        gt=0,
+        description="seconds between renewals of the leases, below half of lease_duration_seconds; where it "
+        "is not set, a quarter of a lease that is short",
+    )
+    shutdown_grace_seconds: float = Field(
+        30.0, ge=0, le=_DAY_S, description="seconds that running tasks get to finish at shutdown, 0 to a day"
+    )
+    max_tasks_per_process: int | None = Field(
+        None, ge=1, description="tasks after which a process is replaced, 1 or more; none: never"
+    )
+    max_memory_mb: int | None = Field(
+        None, ge=32, description="resident MiB past which a process is replaced, 32 or more; none: no limit"
+    )
+    task_log_level: LogLevel = Field(
+        "DEBUG", description="the least level kept in task_logs: DEBUG, INFO, WARNING, ERROR or CRITICAL"
+    )
+    result_retention_seconds: float = Field(
+        7 * _DAY_S,
+        ge=0,
+        le=DELAY_S_MAX,
+        description="seconds that completed and cancelled tasks are kept, 0 or more",
+    )
+    failure_retention_seconds: float = Field(
+        90 * _DAY_S,
+        ge=0,
+        le=DELAY_S_MAX,
+        description="seconds that failed and dead-lettered tasks are kept, 0 or more",
+    )
+    log_retention_seconds: float = Field(
+        30 * _DAY_S, ge=0, le=DELAY_S_MAX, description="seconds that task logs are kept, 0 or more"
+    )
+    worker_retention_seconds: float = Field(
+        7 * _DAY_S,
+        ge=0,
+        le=DELAY_S_MAX,
+        description="seconds that workers which ended stay listed, 0 or more",
+    )
+    hints: bool = Field(
+        True, description="listen for announcements of new tasks (a loopback port); false: polling alone"
+    )
+
+    @field_validator("scheduling_strategy", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                return parse_strategy(value)
+            except ConfigurationError as error:
+                raise PydanticCustomError("strategy", "{why}", {"why": str(error)}) from None
+        return value
+
+    @field_validator("task_log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @field_validator("capabilities")
+    @classmethod
+    def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
+        problem = problem_of(value)
+        if problem is not None:
+            raise PydanticCustomError("capabilities", "{why}", {"why": problem})
+        return value
+
+    @field_validator("queues")
+    @classmethod
+    def _named(cls, value: list[str] | None) -> list[str] | None:
+        for name in value or ():
+            if not 0 < len(name.strip()) == len(name) <= NAME_CHARS_MAX:
+                raise PydanticCustomError("queue", "{name} is no name for a queue", {"name": repr(name)})
+        return value
+
+    @model_validator(mode="after")
+    def _related(self) -> WorkerConfig:
+        half = self.lease_duration_seconds / 2
+        if self.heartbeat_interval_seconds >= half:
+            if "heartbeat_interval_seconds" in self.model_fields_set:
+                raise PydanticCustomError(
+                    "heartbeat_interval_seconds",
+                    "it must be below half of lease_duration_seconds ({lease} s), so that one lost heartbeat "
+                    "does not cost the lease",
+                    {"lease": f"{self.lease_duration_seconds:g}"},
+                )
+            object.__setattr__(self, "heartbeat_interval_seconds", half / 2)
+        return self
+
+    @classmethod
+    def misplaced(cls, key: str) -> str:
+        return " It belongs to the top level of the file." if key in Settings.model_fields else ""
+
+
+class Settings(Config):
+    """Everything that can be set. Raises ConfigurationError, which names the setting."""
+
+    env_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"database": DATABASE_VARIABLES}
+
+    database: str | None = Field(
+        None, min_length=1, description="a path, sqlite:///… or postgresql://…; none: see default_db_path()"
+    )
+    durability: Literal["normal", "full"] = Field(
+        "normal",
+        description="normal: survives a crash of the process; full: also power loss, an fsync per commit",
+    )
+    busy_timeout_seconds: float = Field(
+        5.0, ge=0, le=600, description="seconds to wait for another program's lock on the file, 0 to 600"
+    )
+    worker: WorkerConfig = Field(default_factory=WorkerConfig, description="the section of the worker's settings")
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, without_password(value) if isinstance(value, str) else value
+
+    @field_validator("database")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                read_database(value)
+            except ValueError as error:
+                raise PydanticCustomError("database", "{why}", {"why": str(error)}) from None
+        return value
+
+    @classmethod
+    def misplaced(cls, key: str) -> str:
+        if key in WorkerConfig.model_fields:
+            return " It is a setting of the worker: move it to the section `worker`."
+        return ""

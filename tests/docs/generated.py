@@ -1,0 +1,66 @@
+"""What the documents take from the code. `python -m tests.docs.generated` writes it into the pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from prismq.config import Settings, WorkerConfig
+from prismq.domain.status import TERMINAL, TRANSITIONS, TaskStatus
+from tests.docs.pages import ROOT
+
+_MARKED = re.compile(r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end>\n<!-- end -->)", re.DOTALL)
+
+
+def lifecycle() -> str:
+    """The table of transitions as a diagram."""
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> queued", "    [*] --> scheduled"]
+    for before in TaskStatus:
+        lines += [f"    {before} --> {after}" for after in TaskStatus if after in TRANSITIONS[before]]
+    lines += [f"    {status} --> [*]" for status in TaskStatus if status in TERMINAL]
+    return "\n".join([*lines, "```"])
+
+
+def settings_table(model: type[WorkerConfig] | type[Settings]) -> str:
+    """A row for each setting."""
+    rows = ["| setting | variable | default | meaning |", "|---|---|---|---|"]
+    for key, field in model.model_fields.items():
+        if key == "worker":
+            continue
+        default = field.get_default(call_default_factory=True)
+        variables = ", ".join(f"`{name}`" for name in model.env_variables(key))
+        rows.append(f"| `{key}` | {variables} | {_shown(default)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, float):
+        days = f" ({default / 86_400:g} days)" if default >= 86_400 else ""
+        return f"{default:g}{days}" if default < 86_400 else f"{default:.0f}{days}"
+    return f"`{default}`"
+
+
+PARTS = {
+    "lifecycle": lifecycle,
+    "worker-settings": lambda: settings_table(WorkerConfig),
+    "settings": lambda: settings_table(Settings),
+}
+
+
+def up_to_date(text: str) -> str:
+    """The page with what it takes from the code as the code has it now."""
+    return _MARKED.sub(lambda found: f"{found['begin']}{PARTS[found['name']]()}{found['end']}", text)
+
+
+def names_in(page: Path) -> list[str]:
+    """Which parts the page takes."""
+    return [found["name"] for found in _MARKED.finditer(page.read_text(encoding="utf-8"))]
+
+
+if __name__ == "__main__":
+    for path in (ROOT / "docs").rglob("*.md"):
+        path.write_text(up_to_date(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,42 @@
+"""The benchmarks run: one line of them, with numbers too small to mean anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_a_quick_line_measures_prints_its_table_and_writes_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+
+    done = run("--only", "claim", "--dir", str(tmp_path), "--out", str(page))
+
+    assert done.returncode == 0, done.stderr
+    for strategy in ("fifo", "lifo", "priority", "weighted_random"):
+        assert f"claim by {strategy}" in done.stdout
+    assert "target ≤ 1.3" in done.stdout
+    written = page.read_text(encoding="utf-8")
+    assert "| claim by priority, worst of the four, against 1,000 |" in written
+    assert str(tmp_path) not in written
+    assert str(ROOT) not in written
+
+
+def test_a_line_that_does_not_exist_is_refused_with_the_list_of_those_that_do() -> None:
+    done = run("--only", "nonsense")
+
+    assert done.returncode == 2
+    assert "drain" in done.stderr
