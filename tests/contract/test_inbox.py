@@ -214,7 +214,7 @@ def test_a_task_of_a_transaction_exists_once_it_commits(engine: Engine, clock: F
 
 
 def test_a_task_of_a_transaction_does_not_exist_if_it_rolls_back(store: Store, clock: FakeClock) -> None:
-    with pytest.raises(ZeroDivisionError), store.inbox.transaction():
+    with pytest.raises(ZeroDivisionError), store.inbox.transaction():  # noqa: PT012
         store.inbox.enqueue(a_task("a", unique_key="u", unique_for_s=60.0), clock.now())
         store.inbox.enqueue_many([a_task("b")], clock.now())
         raise ZeroDivisionError
@@ -225,7 +225,7 @@ def test_a_task_of_a_transaction_does_not_exist_if_it_rolls_back(store: Store, c
 
 def test_the_users_own_writes_go_with_the_task(engine: Engine, clock: FakeClock) -> None:
     engine.hand("CREATE TABLE orders (number INTEGER)")
-    with pytest.raises(ZeroDivisionError), engine.store.inbox.transaction() as connection:
+    with pytest.raises(ZeroDivisionError), engine.store.inbox.transaction() as connection:  # noqa: PT012
         connection.execute("INSERT INTO orders VALUES (1)")
         engine.store.inbox.enqueue(a_task(), clock.now())
         raise ZeroDivisionError

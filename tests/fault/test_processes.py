@@ -91,7 +91,7 @@ def test_a_task_that_holds_the_interpreter_for_longer_than_its_lease_runs_once(
     with supervised(database, env=_env(history), processes=2, lease_duration_seconds=2) as supervisor:
         wait_until(lambda: len(supervisor.registered()) == 2, "two workers", WAIT_S)
         if task == "power":
-            handle = apps.power.enqueue(30_000_000)
+            handle = apps.power.enqueue(9_000_000)
         else:
             handle = apps.hold_the_gil.enqueue(6)
         handle.result(100)

@@ -223,7 +223,10 @@ def test_enqueues_inside_a_tasks_transaction_come_with_its_completion(q: PrismQ)
         return handle.id
 
     with a_worker(q):
-        child = first.enqueue().result(WAIT_S)
+        handle = first.enqueue()
+        # The task is completed with its transaction; what the function returns after it comes a moment later.
+        wait_until(lambda: handle.task().result, "its result is kept", WAIT_S)
+        child = handle.result(WAIT_S)
         assert q.handle(child).result(WAIT_S) == 1
     assert q.tasks.count(type="next") == 1
 

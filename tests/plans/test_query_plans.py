@@ -67,7 +67,7 @@ HOT = {
 MAY_SORT = {"tail_counts"}
 # Partial indexes over the few tasks in someone's hands may be read whole; so may small tables and JSON arguments.
 MAY_SCAN = re.compile(
-    r"SCAN (task_queue USING (COVERING )?INDEX ix_task_held|books|sqlite_sequence|queues|ready|json_each|value|CONSTANT)"
+    r"SCAN (task_queue USING (COVERING )?INDEX ix_task_held|books|sqlite_sequence|queues|json_each|CONSTANT)"
     r"|SCAN \(subquery|SCAN ready"
 )
 

@@ -22,20 +22,17 @@ def register(app: typer.Typer) -> None:
         from prismq.storage.open import open_store
 
         target = call.require_database()
-        if dry_run:
-            versions = _pending(target.location)
-        else:
-            settings = call.settings
-            store = open_store(
-                target.scheme,
-                target.location,
-                durability=settings.durability,
-                busy_timeout_s=settings.busy_timeout_seconds,
-            )
-            try:
-                versions = store.initialise()
-            finally:
-                store.close()
+        settings = call.settings
+        store = open_store(
+            target.scheme,
+            target.location,
+            durability=settings.durability,
+            busy_timeout_s=settings.busy_timeout_seconds,
+        )
+        try:
+            versions = store.pending() if dry_run else store.initialise()
+        finally:
+            store.close()
         if call.as_json:
             output.print_json({"database": str(target), "dry_run": dry_run, "migrations": versions})
         elif not versions:
@@ -44,10 +41,3 @@ def register(app: typer.Typer) -> None:
             listed = ", ".join(map(str, versions))
             output.say(f"{target}: {'would apply' if dry_run else 'applied'} migration {listed}.")
 
-
-def _pending(path: str) -> list[int]:
-    from prismq.storage.sqlite.database import QueueDatabase
-    from prismq.storage.sqlite.schema import pending
-
-    with QueueDatabase(path) as database:
-        return pending(database)

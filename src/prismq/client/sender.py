@@ -15,6 +15,7 @@ from prismq.domain.errors import PrismqError, QueueDatabaseError
 from prismq.domain.limits import BULK_CHUNK
 from prismq.domain.task import Enqueued, NewTask
 from prismq.storage.contract import Store
+from prismq.storage.shield import checkpoint
 from prismq.storage.wakeup import Announcer
 
 AroundEnqueue = Callable[[NewTask], AbstractContextManager[Any]]
@@ -56,6 +57,7 @@ class Sender:
         else:
             done = self.store.inbox.enqueue(new, self.clock.now())
         self._tell(ev.TaskEnqueued(done.task_id, new.type, new.queue, new.priority, done.created))
+        checkpoint()
         return done
 
     def send_many(self, news: Iterable[NewTask]) -> list[Enqueued]:
@@ -84,6 +86,7 @@ class Sender:
                     stack.enter_context(layer(new))
             done = self.store.inbox.enqueue_many(chunk, self.clock.now())
         self._tell(ev.TasksEnqueued(tuple(sorted({new.type for new in chunk})), sum(one.created for one in done)))
+        checkpoint()
         return done
 
     def _tell(self, event: ev.Event) -> None:

@@ -53,7 +53,7 @@ class WorkerConfig(Config):
         3,
         ge=0,
         lt=ATTEMPTS_MAX,
-        description="attempts after the first, for tasks whose row and function do not say; 0 or more",
+        description="where set: the most attempts after the first, though a task asks for more; 0 or more",
     )
     processes: int = Field(1, ge=1, le=256, description="worker processes, 1 to 256")
     concurrency: int = Field(8, ge=1, le=1000, description="tasks that one process runs at a time, 1 to 1000")

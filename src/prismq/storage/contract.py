@@ -444,6 +444,10 @@ class Store(Protocol):
         """Create or upgrade the schema; the versions applied. Raises QueueSchemaError where it must not."""
         ...
 
+    def pending(self) -> list[int]:
+        """The versions that `initialise()` would apply. Raises QueueSchemaError where it must not."""
+        ...
+
     def prepare(self) -> None:
         """Create the schema in a new, empty place. Raises QueueSchemaError where an older one wants migrating."""
         ...

@@ -18,12 +18,9 @@ class Announcer(Protocol):
         """Tell whoever listens that something changed. Never raises, never blocks."""
         ...
 
-
-class SilentAnnouncer:
-    """For stores or settings without hints."""
-
-    def announce(self) -> None:
-        """Say nothing."""
+    def close(self) -> None:
+        """Let go of what it holds; it can be used again."""
+        ...
 
 
 _REFRESH_S = 1.0  # how long a new worker may go untold; it polls meanwhile
@@ -54,12 +51,15 @@ class LoopbackAnnouncer:
         if not self._known:
             return
         if self._socket is None:
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            except OSError:  # no file descriptor left: the task is enqueued all the same
+                return
             self._socket.setblocking(False)
         for port in self._known:
             try:
                 self._socket.sendto(b"q", ("127.0.0.1", port))
-            except OSError:  # nobody there any more, or the buffer is full of hints already
+            except (OSError, OverflowError):  # nobody there, no such port, or the buffer is full of hints already
                 continue
 
     def close(self) -> None:

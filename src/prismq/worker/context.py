@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from prismq.domain.errors import PrismqError, TaskCancelled
 from prismq.domain.lease import Lease
 from prismq.domain.limits import LOG_DETAILS_BYTES_MAX, LOG_MESSAGE_CHARS_MAX
+from prismq.domain.outcome import storable
 from prismq.domain.task import json_object
 
 
@@ -43,7 +44,7 @@ class TaskLog:
 
     def log(self, level: str, message: str, **details: Any) -> None:
         """Keep a line. `details` becomes JSON; what is not JSON is kept as its repr. Never fails the task."""
-        self._report(level, message[:LOG_MESSAGE_CHARS_MAX], _details(details) if details else None)
+        self._report(str(level), storable(str(message)[:LOG_MESSAGE_CHARS_MAX]), _details(details) if details else None)
 
     def debug(self, message: str, **details: Any) -> None:
         """Keep a DEBUG line."""

@@ -8,6 +8,7 @@ from random import Random
 from prismq.clock import Clock
 from prismq.domain import events as ev
 from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.outcome import describe
 from prismq.storage.contract import Retention, Store
 from prismq.worker.reaper import Reaper
 from prismq.worker.scheduler import Scheduler
@@ -53,6 +54,11 @@ class Housekeeper:
                 # Tried again; the workers report the fault, and these chores can wait.
                 self.last_error = str(error)
                 due[0] = mono + self._rng.uniform(1.0, 3.0)
+            except Exception as error:  # noqa: BLE001 - a fault of ours, or a row that nobody foresaw: the rest goes on
+                info = describe(error)
+                self.last_error = f"{info.type}: {info.message}"
+                self._emit(ev.WorkerStateChanged("housekeeper", "faulty", f"{info.message}\n{info.traceback}"))
+                due[0] = mono + self._rng.uniform(5.0, 15.0)
         mono = self._clock.monotonic()
         return max(0.01, min(due[0] for _, due in self._chores) - mono)
 

@@ -153,6 +153,8 @@ class Keeper:
                 continue
             if not attempt.nudge():
                 tick = _NUDGE_S
+            if attempt.started_mono is None:  # it waits for a slot, and ends when it gets one: nothing is stuck
+                continue
             if not attempt.stuck_told and mono - (attempt.stopped_mono or mono) >= 2 * self._options.stop_grace_s:
                 attempt.stuck_told = True
                 self._emit(ev.TaskStuck(attempt.lease, attempt.stop_why, mono - (attempt.stopped_mono or mono)))

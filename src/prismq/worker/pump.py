@@ -221,9 +221,13 @@ class Pump:
         self._announce_first.clear()
         self._suspects.clear()
         for attempt in attempts:
-            if attempt.tell_to_stop("shutdown", self._clock.monotonic()):
-                attempt.ended = True
-                self._journal.finish(Ending(attempt, TaskStatus.QUEUED, at, counts=False, reason=reason))
+            # One that was told to stop before is out of the runners' sight now as well, so it ends here too.
+            attempt.tell_to_stop("shutdown", self._clock.monotonic())
+            if attempt.stop_why == "cancel":
+                ending = Ending(attempt, TaskStatus.CANCELLED, at, reason="cancelled before it began")
+            else:
+                ending = Ending(attempt, TaskStatus.QUEUED, at, counts=False, reason=reason)
+            self._journal.finish(ending)
 
     # -- when to come again
 

@@ -301,7 +301,7 @@ class Runtime:
         if command is WorkerCommand.PAUSE:
             self.pump.pause("given back: the worker was paused")
             self._change(WorkerStatus.PAUSED, who)
-        elif command is WorkerCommand.RESUME:
+        elif command is WorkerCommand.RESUME and self._status is not WorkerStatus.DRAINING:
             self.pump.resume()
             self._change(WorkerStatus.ACTIVE, who)
         elif command is WorkerCommand.RESIZE and argument is not None and argument > 0:
@@ -329,7 +329,7 @@ class Runtime:
                 pid=os.getpid(),
                 supervisor_id=self._supervisor_id,
                 queues=None if options.queues is None else json.dumps(list(options.queues)),
-                types=json.dumps(sorted(self._handlers)),
+                types=json.dumps(sorted(self._handlers)) if options.only_known else None,
                 strategy=options.strategy.value,
                 version=__version__,
                 slots=self.slots.size,

@@ -30,8 +30,11 @@ class Scheduler:
             cron = self._parse(schedule)
             if cron is None:
                 continue
-            self._fire_due(schedule, cron, schedule.last_slot, now)
-            nearest = min(nearest, cron.next_after(max(now, schedule.last_slot)))
+            try:
+                self._fire_due(schedule, cron, schedule.last_slot, now)
+                nearest = min(nearest, cron.next_after(max(now, schedule.last_slot)))
+            except ValueError:  # a policy written by hand, or no slot ever again: the other schedules go on
+                continue
         return max(0.01, nearest - now)
 
     def _fire_due(self, schedule: Schedule, cron: CronSchedule, last_slot: float, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -170,6 +171,13 @@ class Supervisor:
         seat.seen, seat.cpu_s, seat.stood_in_since = None, 0.0, None
         self._write(seat, order.to_line())
 
+    def _not_started(self, seat: _Seat, error: OSError, mono: float) -> None:
+        seat.failures += 1
+        delay_s = min(_RESTART_MAX_S, _RESTART_MIN_S * 2.0**seat.failures)
+        seat.start_at = mono + delay_s
+        reason = f"its process could not be started: {error}"
+        self._app.emit(ev.WorkerProcessLost(seat.worker_id, 0, 0, reason, seat.restarts, delay_s))
+
     def _tell(self, seat: _Seat, word: str) -> None:
         if seat.process is not None:
             self._write(seat, f"{word}\n")
@@ -187,13 +195,17 @@ class Supervisor:
     def _look_after(self, seat: _Seat, mono: float) -> None:
         if seat.process is None:
             if not self._ending and not seat.closed and mono >= seat.start_at:
-                self._fill(seat)
+                try:
+                    self._fill(seat)
+                except OSError as error:  # no memory, no process ids, no file descriptors: that passes
+                    self._not_started(seat, error, mono)
             return
         code = seat.process.poll()
         if code is None:
             return
         if seat.process.stdin is not None:
-            seat.process.stdin.close()
+            with contextlib.suppress(OSError):  # a word that it did not live to read is flushed once more, and fails
+                seat.process.stdin.close()
         pid, seat.process = seat.process.pid, None
         self._ended(seat, pid, code, mono)
 

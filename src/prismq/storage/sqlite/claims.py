@@ -10,7 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -175,21 +175,25 @@ def _drawn(heads: list[tuple[int, int, str]], limit: int, rng: Random) -> list[t
     return drawn
 
 
-def lease(
+def claim(
     connection: sqlite3.Connection, request: ClaimRequest, ids: list[int], ledger: Ledger, now: float
-) -> list[Lease]:
-    """Claim these tasks; the leases in the order of `ids`."""
-    lease_until = now + request.lease_s
-    now_text = epoch_to_text(now)
+) -> list[tuple[Any, ...]]:
+    """Claim these tasks: their rows, for `leases_of` once the transaction is over and others may write."""
     cursor = connection.cursor()
     cursor.row_factory = None  # tuples: sqlite3.Row costs as much again to unpack
-    rows = cursor.execute(
-        _CLAIM, (to_json(ids).decode(), request.worker_id, epoch_to_text(lease_until), now_text)
-    ).fetchall()
+    until = epoch_to_text(now + request.lease_s)
+    rows = cursor.execute(_CLAIM, (to_json(ids).decode(), request.worker_id, until, epoch_to_text(now))).fetchall()
+    for task_id, _, _, type_, queue, priority, *_ in rows:
+        ledger.move(task_id, queue, type_, priority, "queued", "claimed")
+    return rows
+
+
+def leases_of(rows: list[tuple[Any, ...]], request: ClaimRequest, ids: list[int], now: float) -> list[Lease]:
+    """The leases that `claim` won, in the order of `ids`."""
+    lease_until = now + request.lease_s
     by_id: dict[int, Lease] = {}
     for (task_id, token, revision, type_, queue, priority, payload, attempt, max_attempts, run_after,
          timeout_s, backoff, retention_s, crashes, headers, schedule, key) in rows:  # fmt: skip
-        ledger.move(task_id, queue, type_, priority, "queued", "claimed")
         by_id[task_id] = Lease(
             task_id, token, revision, type_, queue, priority, payload, attempt, max_attempts, request.worker_id,
             now, lease_until, _due(run_after, now), timeout_s, backoff, retention_s, crashes, headers, schedule, key,

@@ -23,6 +23,8 @@ from prismq.storage.sqlite.pragmas import PRAGMAS, SQLITE_VERSION_MIN, Durabilit
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
+_LOCK_WAIT_MIN_S, _LOCK_WAIT_MAX_S = 0.0003, 0.01  # between two tries for the writer's lock
+
 # Connections inherited through fork: using or closing them in the child would break the parent's locks,
 # so they are kept from the garbage collector.
 _inherited: list[Any] = []
@@ -175,6 +177,8 @@ class QueueDatabase:
         try:
             with translated(path):
                 connection.row_factory = sqlite3.Row
+                if not self.adopt:
+                    self._refuse_foreign(connection)
                 self._switch_to_wal(connection)
                 for name, value in PRAGMAS.items():
                     if name == "busy_timeout":
@@ -187,6 +191,19 @@ class QueueDatabase:
             connection.close()
             raise
         return connection
+
+    def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
+        """Before anything is changed: another program's file must stay as it is."""
+        rows = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+        ).fetchall()
+        names = [name for (name,) in rows]
+        if names and "task_queue" not in names:
+            raise QueueSchemaError(
+                f"{self.db_path} is a SQLite database of another program (tables: {', '.join(names[:5])}) and holds no "
+                f"queue. Give another path, or, to keep the queue in that file beside your own tables, run "
+                f"`prismq init --adopt` or open it once with PrismQ(path, adopt=True)"
+            )
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
         # The switch of a new file needs it for itself, and SQLite does not wait for that by itself.
@@ -259,7 +276,11 @@ class QueueDatabase:
             return
         with self._writer:
             with translated(str(self.db_path)):
-                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    self._begin(connection)
+                except BaseException:  # it may have begun before the interrupt, or the error, came
+                    self._roll_back(connection)
+                    raise
             try:
                 local.depth = 1
                 yield connection
@@ -273,6 +294,25 @@ class QueueDatabase:
                 raise
             finally:
                 local.depth = 0
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        # SQLite's own wait sleeps 1, 2, 5, 10 … 100 ms; a transaction of ours takes some 3, so it would mostly
+        # sleep while the lock is free. Hence shorter sleeps, up to the same timeout.
+        deadline = SYSTEM_CLOCK.monotonic() + self._busy_ms / 1000
+        nothing, wait_s = threading.Event(), _LOCK_WAIT_MIN_S
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or SYSTEM_CLOCK.monotonic() >= deadline:
+                        raise
+                SYSTEM_CLOCK.wait(nothing, wait_s)
+                wait_s = min(wait_s * 1.2, _LOCK_WAIT_MAX_S)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {self._busy_ms}")
 
     @staticmethod
     def _roll_back(connection: sqlite3.Connection) -> None:

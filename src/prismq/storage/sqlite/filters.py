@@ -9,7 +9,6 @@ from prismq.domain.status import parse_status
 from prismq.domain.task import TaskFilter
 from prismq.domain.times import epoch_to_text
 
-
 # Where to look for tasks of few states, so that the length of the history does not matter. The condition is the
 # index's own; only with it may the index be used.
 _PLACES = (

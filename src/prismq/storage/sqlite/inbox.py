@@ -113,7 +113,7 @@ class SqliteInbox:
                 f"transaction() on this queue takes a sqlite3.Connection to {self._database.db_path}, "
                 f"not {type(connection).__name__}"
             )
-        with translated(str(self._database.db_path)):
+        with translated(str(self._database.db_path)), guest(connection):
             self._check_callers(connection)
         previous, self._bound.connection = self._bound.connection, connection
         try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 
+from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Outcomes
-from prismq.storage.sqlite.books import SPANS_S
+from prismq.storage.sqlite.books import SPANS_S, Ledger
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.queries import query
@@ -21,6 +22,8 @@ _LONGEST_WAIT = query("longest_wait")
 _BAND = "CASE WHEN priority < 100 THEN 'high' WHEN priority = 100 THEN 'normal' ELSE 'low' END"
 # Of each priority: retries among the first, with their low ids, must not hide who has waited longer.
 _LOOK_AT = 100
+_TAIL_MAX = 5_000
+_TAIL_BOOKINGS_MAX = 500  # of BOOK_CHUNK rows each
 _END_OF_TIME = "9999-12-31 23:59:59.999"
 
 Depth = dict[tuple[str, str, str, str], int]
@@ -33,9 +36,28 @@ class SqliteInsight:
         self._database = database
 
     def depth(self) -> Depth:
-        """See Insight.depth. Reads only: new rows that nobody has booked yet are added up here."""
+        """See Insight.depth. New rows that nobody has booked yet are added up here; many of them are booked first."""
         with translated(str(self._database.db_path)):
-            return self._depth(self._database.get_connection())
+            connection = self._database.get_connection()
+            booked, newest = connection.execute(_TAIL_SPAN).fetchone()
+        if newest - booked > _TAIL_MAX and not connection.in_transaction:
+            self._book()
+        with translated(str(self._database.db_path)):
+            return self._depth(connection)
+
+    def _book(self) -> None:
+        """Spare the next reader the counting of a long tail, where this one may write."""
+        try:
+            for _ in range(_TAIL_BOOKINGS_MAX):
+                with self._database.transaction() as connection:
+                    now = float(connection.execute("SELECT strftime('%s', 'now')").fetchone()[0])
+                    ledger = Ledger(connection, now)
+                    ledger.close()
+                    booked, newest = connection.execute(_TAIL_SPAN).fetchone()
+                if booked >= newest:
+                    return
+        except QueueDatabaseError:  # read-only, full or busy: it is counted below, which takes longer
+            return
 
     @staticmethod
     def _depth(connection: sqlite3.Connection) -> Depth:

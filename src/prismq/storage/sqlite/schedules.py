@@ -41,19 +41,13 @@ class SqliteSchedules:
     def all(self) -> list[Schedule]:
         """See ScheduleStore.all."""
         rows = self._database.execute("SELECT * FROM schedules ORDER BY schedule").fetchall()
-        return [
-            Schedule(
-                row["schedule"],
-                row["expression"],
-                row["timezone"],
-                row["missed"],
-                NewTask(**from_json(row["template"])),
-                text_to_epoch(row["last_slot_utc"]),
-                row["last_task_id"],
-                text_to_epoch(row["paused_at_utc"]) if row["paused_at_utc"] else None,
-            )
-            for row in rows
-        ]
+        found = []
+        for row in rows:
+            try:
+                found.append(_schedule(row))
+            except (ValueError, TypeError):  # written by hand, and cannot be read: the others fire all the same
+                continue
+        return found
 
     def fire(self, schedule: Schedule, slot: float, missed: int, now: float) -> int | None:
         """See ScheduleStore.fire."""
@@ -98,6 +92,19 @@ class SqliteSchedules:
     def remove(self, name: str) -> bool:
         """See ScheduleStore.remove."""
         return self._database.execute("DELETE FROM schedules WHERE schedule = ?", (name,)).rowcount > 0
+
+
+def _schedule(row: sqlite3.Row) -> Schedule:
+    return Schedule(
+        row["schedule"],
+        row["expression"],
+        row["timezone"],
+        row["missed"],
+        NewTask(**from_json(row["template"])),
+        text_to_epoch(row["last_slot_utc"]),
+        row["last_task_id"],
+        text_to_epoch(row["paused_at_utc"]) if row["paused_at_utc"] else None,
+    )
 
 
 def _advance(connection: sqlite3.Connection, name: str, slot: float) -> bool:

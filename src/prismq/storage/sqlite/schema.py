@@ -51,12 +51,6 @@ def applied(database: QueueDatabase) -> dict[int, str]:
         # Both: other programs, too, keep their migrations in a table of this name.
         if "schema_migrations" in names and "task_queue" in names:
             return dict(connection.execute("SELECT version, checksum FROM schema_migrations").fetchall())
-    if names and not database.adopt:
-        raise QueueSchemaError(
-            f"{database.db_path} is a SQLite database of another program (tables: {', '.join(names[:5])}) and holds no "
-            f"queue. Give another path, or, to keep the queue in that file beside your own tables, run "
-            f"`prismq init --adopt` or open it once with PrismQ(path, adopt=True)"
-        )
     return {}
 
 

@@ -11,7 +11,7 @@ from prismq.storage.sqlite.insight import SqliteInsight
 from prismq.storage.sqlite.queues import SqliteQueueAdmin
 from prismq.storage.sqlite.registry import SqliteWorkerRegistry
 from prismq.storage.sqlite.schedules import SqliteSchedules
-from prismq.storage.sqlite.schema import applied, migrate
+from prismq.storage.sqlite.schema import applied, migrate, pending
 from prismq.storage.sqlite.upkeep import SqliteUpkeep
 from prismq.storage.sqlite.work import SqliteWork
 
@@ -38,6 +38,10 @@ class SqliteStore:
     def initialise(self) -> list[int]:
         """See Store.initialise."""
         return migrate(self.database)
+
+    def pending(self) -> list[int]:
+        """See Store.pending."""
+        return pending(self.database)
 
     def prepare(self) -> None:
         """See Store.prepare."""

@@ -9,13 +9,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from prismq.domain.errors import LeaseLost
-from prismq.domain.lease import Settlement
+from prismq.domain.lease import LogLine, Settlement
 from prismq.domain.limits import PROMOTE_CHUNK
 from prismq.domain.status import LEASED, TaskStatus
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, RenewedLease
 from prismq.storage.sqlite.books import Ledger
-from prismq.storage.sqlite.claims import find_lanes, lease, pick
+from prismq.storage.sqlite.claims import claim as take
+from prismq.storage.sqlite.claims import find_lanes, leases_of, pick
 from prismq.storage.sqlite.database import QueueDatabase, guest, savepoint
 from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.queries import query
@@ -70,19 +71,22 @@ class SqliteWork:
 
     def _exchange(self, batch: Batch, claim: ClaimRequest | None, now: float, *, careful: bool) -> Exchanged:
         now_text = epoch_to_text(now)
+        # Rows are built before the writer's lock is taken and leases after it is given back: other processes wait.
+        rows = None if careful else _Rows(batch)
+        ids: list[int] = []
+        claimed: list[tuple[Any, ...]] = []
         with self._database.transaction(keep_integrity_errors=not careful) as connection:
             ledger = Ledger(connection, now)
             writer = _Writer(connection, ledger)
-            lost = writer.settle_carefully(batch) if careful else writer.settle(batch)
-            leases = []
+            lost = writer.settle_carefully(batch) if rows is None else writer.settle(batch, rows)
             if claim is not None:
                 promote(connection, ledger, now_text)
                 lanes, room = find_lanes(connection, claim)
                 ids = pick(connection, claim, lanes, room, now_text) if lanes else []
                 if ids:
-                    leases = lease(connection, claim, ids, ledger, now)
+                    claimed = take(connection, claim, ids, ledger, now)
             ledger.close()
-        return Exchanged(lost, leases)
+        return Exchanged(lost, leases_of(claimed, claim, ids, now) if claim is not None else [])
 
     # -- leases
 
@@ -138,6 +142,23 @@ def promote(connection: sqlite3.Connection, ledger: Ledger, now_text: str) -> in
     return len(rows)
 
 
+class _Rows:
+    """A batch as the parameters of statements, on the supposition that every row is as its holder left it."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.starts: list[tuple[Any, ...]] = []
+        self.completions: list[tuple[Any, ...]] = []
+        self.others: list[tuple[Any, ...]] = []
+        for entry in batch.settlements:
+            if entry.to is TaskStatus.PROCESSING:
+                self.starts.append(_start_row(entry, entry.lease.revision))
+            elif entry.to is TaskStatus.COMPLETED:
+                self.completions.append(_completion_row(entry, _expected(entry), entry.was))
+            else:
+                self.others.append(_settle_row(entry, _expected(entry), entry.was))
+        self.logs = _log_rows(batch.logs)
+
+
 class _Writer:
     """Writes one batch inside one transaction."""
 
@@ -145,23 +166,16 @@ class _Writer:
         self._connection = connection
         self._ledger = ledger
 
-    def settle(self, batch: Batch) -> frozenset[tuple[int, int]]:
+    def settle(self, batch: Batch, rows: _Rows) -> frozenset[tuple[int, int]]:
         """The usual way: every row is as its holder left it, so a few statements write them all."""
-        starts, completions, others = [], [], []
-        for entry in batch.settlements:
-            if entry.to is TaskStatus.PROCESSING:
-                starts.append(_start_row(entry, _expected(entry)))
-            elif entry.to is TaskStatus.COMPLETED:
-                completions.append(_completion_row(entry, _expected(entry), entry.was))
-            else:
-                others.append(_settle_row(entry, _expected(entry), entry.was))
-        self._expect(_START, starts)
-        self._expect(_COMPLETE, completions)
-        self._expect(_SETTLE, others)
+        self._expect(_START, rows.starts)
+        self._expect(_COMPLETE, rows.completions)
+        self._expect(_SETTLE, rows.others)
         for entry in batch.settlements:
             lease = entry.lease
-            self._record(entry, lease.queue, lease.type, lease.priority, _WORD[entry.was])
-        self._rest(batch, _ADD_LOG, batch.logs)
+            before = "claimed" if entry.to is TaskStatus.PROCESSING else _WORD[entry.was]
+            self._record(entry, lease.queue, lease.type, lease.priority, before)
+        self._rest(batch, _ADD_LOG, rows.logs)
         return frozenset()
 
     def _expect(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
@@ -193,7 +207,8 @@ class _Writer:
                 entry = entry._replace(to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran")
             self._write_one(entry, held["revision"], status)
             self._record(entry, held["queue"], held["type"], held["priority"], status.value)
-        self._rest(batch, _ADD_LOG_IF_TASK, [line for line in batch.logs if (line.task_id, line.attempt) not in gone])
+        kept = [line for line in batch.logs if (line.task_id, line.attempt) not in gone]
+        self._rest(batch, _ADD_LOG_IF_TASK, _log_rows(kept))
         return frozenset(lost)
 
     def _write_one(self, entry: Settlement, revision: int, before: TaskStatus) -> None:
@@ -223,16 +238,10 @@ class _Writer:
         if entry.error is not None or entry.to is TaskStatus.CANCELLED:
             self._connection.execute(_ADD_ATTEMPT, _attempt_row(entry))
 
-    def _rest(self, batch: Batch, add_log: str, logs: list[Any]) -> None:
+    def _rest(self, batch: Batch, add_log: str, logs: list[tuple[Any, ...]]) -> None:
         connection = self._connection
         if logs:
-            connection.executemany(
-                add_log,
-                [
-                    (log.task_id, epoch_to_text(log.at), log.level, log.message, log.details, log.attempt)
-                    for log in logs
-                ],
-            )
+            connection.executemany(add_log, logs)
         if batch.progress:
             connection.executemany(
                 _SET_PROGRESS,
@@ -260,6 +269,10 @@ def _expected(entry: Settlement) -> int:
 
 def _text(epoch_s: float | None) -> str | None:
     return None if epoch_s is None else epoch_to_text(epoch_s)
+
+
+def _log_rows(logs: list[LogLine]) -> list[tuple[Any, ...]]:
+    return [(log.task_id, epoch_to_text(log.at), log.level, log.message, log.details, log.attempt) for log in logs]
 
 
 def _start_row(entry: Settlement, revision: int) -> tuple[Any, ...]:

@@ -12,8 +12,8 @@ from prismq.clock import Clock
 from prismq.domain.backoff import Backoff
 from prismq.domain.errors import InvalidArgument, PermanentError, TaskCancelled, TaskTimeout
 from prismq.domain.handler import Handler
-from prismq.domain.lease import Lease, Settlement
-from prismq.domain.outcome import Verdict, describe, judge
+from prismq.domain.lease import ErrorInfo, Lease, Settlement
+from prismq.domain.outcome import Verdict, bounded_s, describe, judge
 from prismq.domain.status import TaskStatus
 from prismq.storage.contract import WorkStore
 from prismq.worker.attempt import Attempt, Ending
@@ -114,7 +114,13 @@ def failed(attempt: Attempt, error: BaseException, surroundings: Surroundings) -
             attempt, at, "WARNING", f"raised after its own transaction had completed it: {error!r}", None
         )
         return Ending(attempt, TaskStatus.COMPLETED, at)
-    verdict = judge_for(attempt, error, surroundings)
+    try:
+        verdict = judge_for(attempt, error, surroundings)
+    except BaseException as broken:  # noqa: BLE001 - it runs code of the exception; the task must not be held for ever
+        info = ErrorInfo(type(error).__qualname__, f"judging it raised {type(broken).__qualname__}", "")
+        verdict = Verdict(TaskStatus.DEAD_LETTER, error=info)
+        if lease.attempt < lease.max_attempts:
+            verdict = Verdict(TaskStatus.SCHEDULED, 60.0, error=info)
     return Ending(
         attempt,
         verdict.to,
@@ -152,7 +158,7 @@ def judge_for(attempt: Attempt, error: BaseException, surroundings: Surroundings
         and getattr(error, "delay_s", None) is None
     ):
         try:
-            verdict = verdict._replace(delay_s=max(0.0, float(own(lease.attempt))))
+            verdict = verdict._replace(delay_s=bounded_s(float(own(lease.attempt))))
         except Exception as broken:  # noqa: BLE001 - the user's backoff function must not lose the task
             note = describe(broken)
             verdict = verdict._replace(reason=f"its backoff function raised {note.type}: {note.message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 from prismq.domain.errors import TaskCancelled
@@ -19,6 +20,8 @@ from prismq.worker.runners.base import (
 )
 from prismq.worker.slots import Slots
 
+_CLOSE_S = 1.0  # a coroutine that blocks the loop is not waited for longer
+
 
 class LoopRunner:
     """Runs coroutine handlers. The loop starts with the first of them."""
@@ -28,30 +31,42 @@ class LoopRunner:
         self._surroundings = surroundings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard = threading.Lock()
-        self._told = False
+        self._thread: threading.Thread | None = None
+        self._told = self._closed = False
         self._running: set[asyncio.Task[None]] = set()
         slots.on_loop_work = self._on_work
 
     def _on_work(self) -> None:
         with self._guard:
+            if self._told or self._closed:
+                return
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._run_loop, args=(self._loop,), name="prismq-loop", daemon=True).start()
-            if self._told:
-                return
+                self._thread = threading.Thread(
+                    target=self._run_loop, args=(self._loop,), name="prismq-loop", daemon=True
+                )
+                self._thread.start()
             self._told = True
             self._loop.call_soon_threadsafe(self._fill)
 
-    @staticmethod
-    def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.run_forever()
+        while not self._closed:
+            # sys.exit() in a coroutine that a task has started ends this call, and is in that coroutine's outcome:
+            # the other tasks, and the loop, go on.
+            with contextlib.suppress(BaseException):
+                loop.run_forever()
+        loop.close()
 
     def close(self) -> None:
         """Stop the loop; coroutines that still run are left where they are."""
         with self._guard:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
+            self._closed = True
+            loop, thread = self._loop, self._thread
+            if loop is not None:
+                loop.call_soon_threadsafe(loop.stop)
+        if thread is not None:
+            thread.join(_CLOSE_S)
 
     def _fill(self) -> None:
         self._told = False
@@ -63,6 +78,8 @@ class LoopRunner:
     async def _run_one(self, attempt: Attempt) -> None:
         try:
             ending = await self.run(attempt)
+        except Exception as fault:  # noqa: BLE001 - without an ending the task would be held for ever
+            ending = failed(attempt, fault, self._surroundings)
         finally:
             self._slots.give_back()
         self._surroundings.journal.finish(ending)
@@ -102,8 +119,6 @@ class LoopRunner:
         try:
             with surrounded(context, surroundings.around):
                 return await handler.function(*args, **kwargs)
-        except (
-            SystemExit,
-            KeyboardInterrupt,
-        ) as error:  # asyncio would let them end the loop, and all its tasks
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            # Asyncio would let them end the loop and all its tasks, or take the last for its own.
             raise RuntimeError(f"the task raised {type(error).__name__}") from error

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from prismq.domain.errors import TaskCancelled, TaskTimeout
+from prismq.storage import shield
 from prismq.worker.attempt import Attempt, Ending, Why
 from prismq.worker.context import TaskContext, bind, unbind
 from prismq.worker.runners.base import (
@@ -57,8 +58,8 @@ class ThreadRunner:
                 return
             try:
                 ending = self.run(attempt)
-            except (TaskCancelled, TaskTimeout) as late:
-                # An interrupt that arrived after the handler's own frames were left.
+            except BaseException as late:  # noqa: BLE001 - without an ending the task would be held for ever
+                # An interrupt that arrived after the handler's own frames were left, or a fault of ours.
                 ending = failed(attempt, late, self._surroundings)
             self._surroundings.journal.finish(ending)
             finished = True
@@ -72,13 +73,18 @@ class ThreadRunner:
         thread_id = threading.get_ident()
 
         def interrupt(why: Why) -> bool:
+            if attempt.transport and not shield.waits(thread_id):  # the thread has met the word that was left for it
+                return True
+            attempt.transport = "its thread was interrupted"
             if _inside_the_queue(thread_id):
+                shield.leave_word(thread_id, _EXCEPTIONS[why])
                 return False
+            shield.take_back(thread_id)
             _raise_in(thread_id, _EXCEPTIONS[why])
             if _inside_the_queue(thread_id):  # it went on between the look and the word
                 _raise_in(thread_id, None)
+                shield.leave_word(thread_id, _EXCEPTIONS[why])
                 return False
-            attempt.transport = "its thread was interrupted"
             return True
 
         try:
@@ -89,6 +95,7 @@ class ThreadRunner:
                 value = self._call(attempt)
             finally:
                 if attempt.close_gate():
+                    shield.take_back(thread_id)
                     _raise_in(thread_id, None)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises, SystemExit too, ends its attempt
             return failed(attempt, error, surroundings)
