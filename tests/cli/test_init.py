@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from prismq import PrismQ, QueueDatabase
+from prismq import PrismQ
 from prismq.config import Settings, WorkerConfig, load_settings
 from tests.cli.conftest import Cli
 
@@ -134,19 +134,10 @@ def test_migrate_says_that_there_is_nothing_to_do(cli: Cli, q: PrismQ) -> None:
     }
 
 
-def test_migrate_dry_run_changes_nothing(cli: Cli) -> None:
-    connection = sqlite3.connect(cli.folder / "old.db")
-    connection.execute(
-        "CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT, applied_at_utc TEXT)"
-    )
-    connection.commit()
-    connection.close()
-    answer = cli("migrate", "--dry-run", "--json", "--db", "old.db")
-    if answer.code == 0:
-        assert 1 in answer.json["migrations"]
-    with QueueDatabase(cli.folder / "old.db") as database:
-        names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-    assert "task_queue" not in names
+def test_migrate_dry_run_says_what_is_missing_and_changes_nothing(cli: Cli, q: PrismQ) -> None:
+    q.store.database.execute("DELETE FROM schema_migrations")
+    assert cli("migrate", "--dry-run", "--json").json["migrations"] == [1]
+    assert q.store.database.execute("SELECT count(*) FROM schema_migrations").fetchone()[0] == 0
 
 
 def test_migrate_refuses_a_newer_schema(cli: Cli, q: PrismQ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -79,6 +80,18 @@ def test_the_summary_tells_what_happened_what_was_found_and_where_to_look(
         f"prismq --db {Path('.demo') / 'queue.db'} status",
     ):
         assert words in done.stdout
+
+
+def test_each_command_that_the_summary_names_works(shown: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    here, done = shown
+    named = [line.split("  ")[1].strip() for line in done.stdout.splitlines() if line.startswith("  prismq ")]
+
+    assert len(named) >= 5
+    for line in named:
+        words = [sys.executable, "-m", "prismq", *shlex.split(line)[1:]]
+        asked = subprocess.run(words, cwd=here, capture_output=True, text=True, encoding="utf-8", timeout=60)
+        assert asked.returncode == 0, f"{line}\n{asked.stdout}{asked.stderr}"
+        assert asked.stdout.strip(), line
 
 
 def test_every_file_is_indexed_once(rows: dict[str, list[sqlite3.Row]]) -> None:

@@ -15,7 +15,7 @@ from prismq import Backoff, PrismQ, current_task
 # A worker imports this file by its path, and the helpers are packages of the repository's root.
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from tests.helpers.history import record  # noqa: E402
+from tests.helpers.history import record
 
 HISTORY = os.environ.get("PRISMQ_TEST_HISTORY", "")
 QUICK = Backoff(initial_s=0.05, cap_s=0.2)

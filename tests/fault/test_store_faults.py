@@ -32,11 +32,11 @@ EVERY_MINUTE = "* * * * *"
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB; skipped where none can be mounted."""
+    """A file system of 24 MiB; skipped where none can be mounted."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    options = ["-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
     if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
         pytest.skip("no file system can be mounted here; the quota test covers it")
     try:
@@ -72,7 +72,7 @@ def test_a_full_disk_stops_the_queue_with_a_message_and_loses_nothing(small_disk
     try:
         q.store.check()
         big = fat.enqueue()
-        ballast.write_bytes(b"x" * 2_000_000)
+        ballast.write_bytes(b"x" * 12_000_000)
         acknowledged = _fill_up(q)
         assert acknowledged
         with a_worker(q, concurrency=2):

@@ -298,6 +298,5 @@ def test_a_result_of_a_transaction_with_an_error_in_it_is_not_lost_from_sight(q:
         with current_task().transaction() as connection:
             connection.execute("INSERT INTO no_such_table VALUES (1)")
 
-    with a_worker(q):
-        with pytest.raises(TaskFailed, match="no_such_table"):
-            write.enqueue().result(WAIT_S)
+    with a_worker(q), pytest.raises(TaskFailed, match="no_such_table"):
+        write.enqueue().result(WAIT_S)

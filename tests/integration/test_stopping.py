@@ -374,6 +374,5 @@ def test_a_process_task_of_an_application_that_cannot_be_found_fails_and_says_wh
     def local() -> int:
         return os.getpid()
 
-    with a_worker(q):
-        with pytest.raises(TaskFailed, match="executor='process'"):
-            local.enqueue().result(WAIT_S)
+    with a_worker(q), pytest.raises(TaskFailed, match="executor='process'"):
+        local.enqueue().result(WAIT_S)

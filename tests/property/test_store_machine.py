@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -371,5 +372,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.engine.store.insight.depth() == self.engine.store.insight.recount()
 
 
-StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestStoreMachine = StoreMachine.TestCase
+StoreMachine.TestCase.settings = settings(
+    # Without `explain`: it costs minutes where a step costs a transaction, and says little of a sequence.
+    max_examples=60, stateful_step_count=40, deadline=None, phases=[Phase.reuse, Phase.generate, Phase.shrink]
+)  # fmt: skip
+TestStoreMachine = pytest.mark.timeout(400)(StoreMachine.TestCase)

@@ -56,7 +56,7 @@ def test_a_wrong_option_is_named_and_nothing_is_enqueued(q: PrismQ, option: str,
 
 
 def test_an_unknown_option_is_named_with_the_nearest_known_one(q: PrismQ) -> None:
-    with pytest.raises(InvalidArgument, match="'prioritty'.*Did you mean 'priority'"):
+    with pytest.raises(InvalidArgument, match=r"'prioritty'.*Did you mean 'priority'"):
         q.enqueue("job", {}, prioritty=3)  # type: ignore[call-arg]
 
 
@@ -113,7 +113,8 @@ def test_options_become_columns(q: PrismQ) -> None:
     assert task.tags == '["x","y"]'
     assert (task.timeout_seconds, task.retention_seconds) == (9.0, 60.0)
     assert task.headers == '{"request_id":"r1"}'
-    assert task.run_after_utc is not None and task.created_at_utc is not None
+    assert task.run_after_utc is not None
+    assert task.created_at_utc is not None
     assert timedelta(minutes=59) < task.run_after_utc - task.created_at_utc < timedelta(minutes=61)
 
 

@@ -7,10 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import prismq
 
 _SOURCE = Path(prismq.__file__).read_text(encoding="utf-8")
-_HEAVY = ("pydantic", "structlog", "typer", "rich", "fastapi", "psycopg", "redis", "opentelemetry", "sqlite3", "asyncio")
+_HEAVY = (
+    "pydantic",
+    "structlog",
+    "typer",
+    "rich",
+    "fastapi",
+    "psycopg",
+    "redis",
+    "opentelemetry",
+    "sqlite3",
+    "asyncio",
+)
 
 
 def test_every_public_name_can_be_imported() -> None:
@@ -35,12 +48,8 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    try:
+    with pytest.raises(AttributeError, match="NoSuchThing"):
         prismq.NoSuchThing  # noqa: B018
-    except AttributeError as error:
-        assert "NoSuchThing" in str(error)
-    else:
-        raise AssertionError("no error")
 
 
 def test_import_prismq_loads_nothing_heavy() -> None:

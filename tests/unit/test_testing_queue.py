@@ -110,3 +110,27 @@ def test_two_uses_do_not_see_each_other_and_listeners_stay_as_they_were(q: Prism
         with q.testing() as t:
             note.enqueue()
             assert len(t.enqueued) == 1
+
+
+def test_a_delayed_task_that_enqueues_another_runs_both(q: PrismQ) -> None:
+    @q.task
+    def inner() -> str:
+        return "inner"
+
+    @q.task
+    def outer() -> None:
+        inner.enqueue()
+
+    with q.testing() as t:
+        outer.options(delay=10).enqueue()
+        assert t.run(advance=10) == 2
+        assert {task.status for task in t.enqueued} == {"completed"}
+
+
+def test_the_last_progress_of_a_short_task_is_kept(q: PrismQ) -> None:
+    @q.task
+    def count() -> None:
+        current_task().progress(3, 3, "done")
+
+    with q.testing():
+        assert count.enqueue().progress == {"done": 3, "total": 3, "note": "done"}

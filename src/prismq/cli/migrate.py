@@ -40,4 +40,3 @@ def register(app: typer.Typer) -> None:
         else:
             listed = ", ".join(map(str, versions))
             output.say(f"{target}: {'would apply' if dry_run else 'applied'} migration {listed}.")
-

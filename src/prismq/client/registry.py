@@ -36,7 +36,8 @@ class Registry:
             )
         if is_async and settings.get("executor") == "thread":
             raise InvalidArgument(f"task {name!r} is a coroutine; it runs on the event loop, not in a thread")
-        handler = Handler(name=name, function=function, is_async=is_async, arguments=Arguments.of(function, name=name), **settings)
+        arguments = Arguments.of(function, name=name)
+        handler = Handler(name=name, function=function, is_async=is_async, arguments=arguments, **settings)
         self.handlers[name] = handler
         return handler
 

@@ -72,7 +72,8 @@ class WorkerConfig(Config):
     heartbeat_interval_seconds: float = Field(
         _HEARTBEAT_S,
         gt=0,
-        description="seconds between renewals of the leases, below half of lease_duration_seconds; where it "
+        description="seconds between heartbeats, which renew the leases and report the worker (renewals come every third of "
+        "a lease at the latest), below half of lease_duration_seconds; where it "
         "is not set, a quarter of a lease that is short",
     )
     shutdown_grace_seconds: float = Field(

@@ -82,6 +82,7 @@ class TestingQueue:
         )
         self._pump.on_dispatch = self._run_each
         self._ran = 0
+        self._running = False
 
     @property
     def clock(self) -> ManualClock:
@@ -99,6 +100,15 @@ class TestingQueue:
         Raises AssertionError when tasks enqueue each other without an end.
         """
         self._clock.advance(advance)
+        if self._running:
+            return 0  # a task enqueues another: the run that it is part of takes it up
+        self._running = True
+        try:
+            return self._run_due()
+        finally:
+            self._running = False
+
+    def _run_due(self) -> int:
         before = self._ran
         idle = False
         while not idle:
@@ -159,16 +169,10 @@ def testing(app: Testable, *, run: bool) -> Iterator[TestingQueue]:
         store = open_store("sqlite", str(Path(folder) / "queue.db"))
         with app.rewired(store, clock):
             queue = TestingQueue(app, clock)
-            running = False
 
             def run_at_once(event: Event) -> None:
-                nonlocal running
-                if isinstance(event, (TaskEnqueued, TasksEnqueued)) and not running:
-                    running = True
-                    try:
-                        queue.run()
-                    finally:
-                        running = False
+                if isinstance(event, (TaskEnqueued, TasksEnqueued)):
+                    queue.run()
 
             if run:
                 app.listen(run_at_once)

@@ -94,7 +94,8 @@ class Pump:
             request = self._claimer.request(
                 slots=slots.size,
                 busy=slots.busy,
-                waiting=slots.waiting + len(self._announce_first) + len(self._suspects),
+                # Suspects wait for each other, not for a slot: as many as there are slots do not keep others out.
+                waiting=slots.waiting + len(self._announce_first) + max(0, len(self._suspects) - slots.size),
             )
         batch, endings = self._unsent, self._unsent_endings
         if not batch and not endings and request is None:
@@ -125,7 +126,8 @@ class Pump:
     def _gather(self, mono: float) -> None:
         batch, endings = self._journal.take(mono, START_DELAY_S)
         unsent = self._unsent
-        if not unsent:
+        # The ending of an attempt that lost its lease writes nothing, and is to be told of all the same.
+        if not unsent and not self._unsent_endings:
             self._unsent, self._unsent_endings = batch, endings
         else:
             unsent.settlements += batch.settlements

@@ -317,21 +317,19 @@ def run(
     app.configure_logging(log_level, as_json=log_json)
     _wait_for_store(app)
     supervisor = Supervisor(app, reference, config, database=database, log_level=log_level, log_json=log_json)
-    told = threading.Event()
     signals: list[int] = []
 
     def on_signal(number: int, _: FrameType | None) -> None:
+        # No more than this: a handler runs in the midst of this thread, and an event's lock may be held by it there.
         signals.append(number)
-        told.set()
 
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), on_signal)
     supervisor.start()
-    heeded = 0
+    heeded, never = 0, threading.Event()
     while supervisor.alive:
-        told.wait(_STEP_S)
-        told.clear()
+        app.clock.wait(never, _STEP_S)
         while heeded < len(signals):
             heeded += 1
             if heeded == 1:

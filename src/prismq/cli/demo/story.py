@@ -37,14 +37,12 @@ class Case:
 def first_cases(q: PrismQ, folder: str) -> list[Case]:
     """Enqueue the tasks that run beside the index."""
     look_ups = [tasks.look_up.enqueue(host) for host in LOOK_UPS]
-    group = tasks.wait_async.enqueue_many([(number, GROUP_WAIT_S) for number in range(GROUP_SIZE)])
     killer = tasks.kill_worker_once.enqueue()
     poison = tasks.poison.enqueue()
     missing = q.enqueue(tasks.INDEX, {"folder": folder, "path": MISSING_FILE}, queue="files")
     once = [q.enqueue("demo.report", idempotency_key="the report") for _ in range(2)]
     return [
         Case("look-ups that fail at first", _ids(look_ups), lambda found: _completed(found, at_least=2)),
-        Case(f"{GROUP_SIZE} coroutines that wait {GROUP_WAIT_S:g} s", _ids(group), _completed),
         Case("kills its worker once", [killer.id], lambda found: _completed(found, at_least=2, lost=1)),
         Case("kills its worker every time", [poison.id], _buried),
         Case(
@@ -56,9 +54,11 @@ def first_cases(q: PrismQ, folder: str) -> list[Case]:
 
 def later_cases() -> list[Case]:
     """Enqueue what must not be disturbed by those that kill their worker."""
+    group = tasks.wait_async.enqueue_many([(number, GROUP_WAIT_S) for number in range(GROUP_SIZE)])
     never_ends = tasks.never_ends.enqueue()
     walk = tasks.long_walk.enqueue(3_000)
     return [
+        Case(f"{GROUP_SIZE} coroutines that wait {GROUP_WAIT_S:g} s", _ids(group), _completed),
         Case(
             "outruns its timeout in C code",
             [never_ends.id],

@@ -233,12 +233,17 @@ def _say_findings(course: Course) -> None:
         one = report.duplicates[0]
         say(f"  {plural(len(report.duplicates), 'set')} of files with equal content, such as {' = '.join(one[:2])}")
     index = tasks.q.tasks.find(type=tasks.INDEX, status="completed", limit=len(course.index_ids))
-    starts = [task.processing_started_utc for task in index if task.processing_started_utc]
-    ends = [task.finished_at_utc for task in index if task.finished_at_utc]
+    # Those that were lost with their worker waited for another one to start: that is no measure of speed.
+    undisturbed = [task for task in index if task.attempts == 1] or index
+    starts = [task.processing_started_utc for task in undisturbed if task.processing_started_utc]
+    ends = [task.finished_at_utc for task in undisturbed if task.finished_at_utc]
+    if not starts or not ends:
+        return
     ran_s = (max(ends) - min(starts)).total_seconds()
     say(
-        f"  Enqueued in {duration(course.enqueued_in_s)}; indexed in {duration(ran_s)} once the workers were up, "
-        f"{len(index) / max(ran_s, 0.001):,.0f} files a second; the whole demo took {duration(course.took_s)}."
+        f"  Enqueued in {duration(course.enqueued_in_s)}; {plural(len(undisturbed), 'file')} indexed in "
+        f"{duration(ran_s)} once the workers were up, {len(undisturbed) / max(ran_s, 0.001):,.0f} a second; "
+        f"the whole demo took {duration(course.took_s)}."
     )
 
 
@@ -257,7 +262,7 @@ def _say_where(course: Course) -> None:
         ("tasks list --status dead_letter", "what needs a person"),
         (f"tasks show {poison}", "the whole story of one task"),
         (f"tasks logs {poison}", "its log"),
-        ("workers list", "who worked, and who was lost"),
+        ("workers list --all", "who worked, and who was lost"),
         ("schedules list", "the periodic task"),
     ):
         say(f"  prismq --db {database} {command:<34} {what}")

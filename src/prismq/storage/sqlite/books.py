@@ -10,6 +10,7 @@ from collections import defaultdict
 
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.sketch import Sketch
+from prismq.domain.status import check_transition
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.sqlite.queries import query
 
@@ -89,12 +90,18 @@ class Ledger:
         return int(until)
 
     def move(self, task_id: int, queue: str, type_: str, priority: int, before: str, after: str) -> None:
-        """A task went from one status to another. New rows above the booked ones are counted later, as they are."""
+        """A task went from one status to another. New rows above the booked ones are counted later, as they are.
+
+        Raises InvalidTransition, and with it undoes the transaction, where the life of a task does not allow it.
+        """
+        check_transition(task_id, before, after)
         if task_id <= self.booked_id:
             self._moved[queue, type_, priority, before, after] += 1
 
     def change(self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]) -> None:
-        """The same for a (status, priority) that became another."""
+        """The same for a (status, priority) that became another; the status may be the same."""
+        if before[0] != after[0]:
+            check_transition(task_id, before[0], after[0])
         if task_id <= self.booked_id:
             self._depth[queue, type_, before[0], band_of(before[1])] -= 1
             self._depth[queue, type_, after[0], band_of(after[1])] += 1

@@ -60,7 +60,8 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
         if queue in paused or room.get(queue) == 0 or (request.queues is not None and queue not in request.queues):
             continue
         routes = [route for (route,) in connection.execute(_READY_ROUTES, (queue,)).fetchall()]
-        fitting = [route for route in routes if request.can_serve(*_parts(route))]
+        # A type written by hand may be a blob: nobody serves that.
+        fitting = [route for route in routes if isinstance(route, str) and request.can_serve(*_parts(route))]
         if len(fitting) == len(routes) and routes:
             lanes.append(Lane(queue, None))
         else:

@@ -275,11 +275,13 @@ class QueueDatabase:
                 local.depth -= 1
             return
         with self._writer:
+            theirs = connection.in_transaction  # begun by hand on this connection: not ours to end
             with translated(str(self.db_path)):
                 try:
                     self._begin(connection)
                 except BaseException:  # it may have begun before the interrupt, or the error, came
-                    self._roll_back(connection)
+                    if not theirs:
+                        self._roll_back(connection)
                     raise
             try:
                 local.depth = 1

@@ -168,6 +168,7 @@ class _Writer:
 
     def settle(self, batch: Batch, rows: _Rows) -> frozenset[tuple[int, int]]:
         """The usual way: every row is as its holder left it, so a few statements write them all."""
+        self._progress(batch)
         self._expect(_START, rows.starts)
         self._expect(_COMPLETE, rows.completions)
         self._expect(_SETTLE, rows.others)
@@ -186,6 +187,7 @@ class _Writer:
         """Row by row, each looked at first: some lease is lost, or somebody changed a row by hand."""
         lost: set[tuple[int, int]] = set()
         gone: set[tuple[int, int | None]] = set()  # the same as (task, attempt), which is what log lines name
+        self._progress(batch)
         for entry in batch.settlements:
             lease = entry.lease
             held = self._connection.execute(_HELD_STATE, (lease.task_id,)).fetchone()
@@ -238,15 +240,18 @@ class _Writer:
         if entry.error is not None or entry.to is TaskStatus.CANCELLED:
             self._connection.execute(_ADD_ATTEMPT, _attempt_row(entry))
 
+    def _progress(self, batch: Batch) -> None:
+        # Before the ends: a short task's last word comes with its end, and is written only while the lease is held.
+        if batch.progress:
+            self._connection.executemany(
+                _SET_PROGRESS,
+                [(entry.text, entry.task_id, entry.fencing_token) for entry in batch.progress.values()],
+            )
+
     def _rest(self, batch: Batch, add_log: str, logs: list[tuple[Any, ...]]) -> None:
         connection = self._connection
         if logs:
             connection.executemany(add_log, logs)
-        if batch.progress:
-            connection.executemany(
-                _SET_PROGRESS,
-                [(entry.text, entry.task_id, entry.fencing_token) for entry in batch.progress.values()],
-            )
         if batch.results:
             connection.executemany(_SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results])
 

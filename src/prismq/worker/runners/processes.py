@@ -18,6 +18,7 @@ from prismq.worker.runners.base import Surroundings, failed, handler_of
 from prismq.worker.runners.child import main
 
 _POLL_S = 0.1  # how often a running child is looked at: memory, life, a stop that it does not heed
+_TIMEOUT_GRACE_S = 0.5
 _START_S = 60.0  # a child imports the user's code first
 
 
@@ -129,7 +130,9 @@ class ProcessRunner:
                     continue
             look_at = clock.monotonic() + _POLL_S
             if told and not passed_on:
-                passed_on, kill_at = True, clock.monotonic() + self._grace_s
+                # A timeout is a hard one here; a cancelled task may take its time to clean up.
+                grace_s = min(self._grace_s, _TIMEOUT_GRACE_S) if told[0] == "timeout" else self._grace_s
+                passed_on, kill_at = True, clock.monotonic() + grace_s
                 child.pipe.send(("stop", told[0]))
                 attempt.transport = "its process was asked to stop"
             if passed_on and clock.monotonic() >= kill_at:

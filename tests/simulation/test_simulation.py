@@ -1,0 +1,29 @@
+"""Hundreds of small worlds, each from a seed: `pytest tests/simulation --seed N` plays that one alone, and at length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.simulation import World
+
+WORLDS = 300
+BATCH = 25
+
+
+@pytest.mark.parametrize("first", range(0, WORLDS, BATCH))
+def test_whatever_happens_what_must_hold_holds(tmp_path: Path, seed: int, first: int) -> None:
+    for number in range(first, first + BATCH):
+        path = tmp_path / f"{number}.db"
+        World(path, seed + number).run(steps=200)
+        path.unlink()
+
+
+def test_a_seed_plays_the_same_world_again(tmp_path: Path, seed: int) -> None:
+    stories = []
+    for name in ("one", "two"):
+        world = World(tmp_path / f"{name}.db", seed)
+        world.run(steps=150)
+        stories.append(world.story)
+    assert stories[0] == stories[1]
