@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=None, help="write the page here, whatever was run")
     arguments = parser.parse_args()
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    settings = Settings(quick=arguments.quick, rounds=rounds, folder=arguments.dir)
+    settings = Settings(quick=arguments.quick, rounds=rounds, folder=arguments.dir, load=_load())
     if not peers_installed():
         progress("the peers are not installed: only PrismQ and raw SQLite are measured (make bench installs them)")
     sections = []
@@ -44,6 +45,12 @@ def main() -> int:
         for check in missed:
             print(f"  MISSED  {check.what}: {check.value:.2f}, target {check.target}")
     return 0
+
+
+def _load() -> str:
+    if not hasattr(os, "getloadavg"):
+        return "unknown on this system"
+    return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores (a busy machine disturbs waits and two processes most)"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Settings:
     quick: bool = False
     rounds: int = 3
     folder: Path | None = None  # where the databases are made; None: the system's temporary folder
+    load: str = ""  # how busy the machine was with other things when it began, for the reader
 
     def size(self, full: int, quick: int) -> int:
         """How many of something: less in a quick run."""

@@ -93,6 +93,7 @@ def circumstances(settings: Settings) -> dict[str, str]:
     memory = psutil.virtual_memory().total / 2**30
     found = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "load of the machine before it began": settings.load,
         "machine": f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}",
         "versions": f"prismq {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         "peers": peers(),

@@ -353,6 +353,28 @@ def test_progress_and_results_of_a_stale_token_are_not_written(store: Store, clo
     assert the_task(store, stalled.task_id).result is None
 
 
+def test_the_last_progress_may_come_with_the_end_or_after_the_tasks_own_commit(store: Store, clock: FakeClock) -> None:
+    lease = leased(store, clock)
+    said = {lease.task_id: Progress(lease.task_id, lease.fencing_token, "1")}
+    store.work.exchange(Batch([settlement(lease, T.DEAD_LETTER, clock.now())], progress=said), None, clock.now())
+    assert the_task(store, lease.task_id).progress == "1"
+    lease = leased(store, clock)
+    with store.work.own_transaction() as connection:
+        store.work.complete_within(connection, settlement(lease, T.COMPLETED, clock.now()))
+    said = {lease.task_id: Progress(lease.task_id, lease.fencing_token, "2")}
+    store.work.exchange(Batch(progress=said), None, clock.now())
+    assert the_task(store, lease.task_id).progress == "2"
+
+
+def test_a_lease_that_ran_out_reports_no_progress(store: Store, clock: FakeClock) -> None:
+    stalled = leased(store, clock)
+    clock.advance(LEASE_S)
+    store.upkeep.expire_leases(clock.now())
+    said = {stalled.task_id: Progress(stalled.task_id, stalled.fencing_token, "1")}
+    store.work.exchange(Batch(progress=said), None, clock.now())
+    assert the_task(store, stalled.task_id).progress is None
+
+
 def test_log_lines_of_a_task_that_is_gone_do_not_hold_up_the_others(engine: Engine, clock: FakeClock) -> None:
     store = engine.store
     gone, here = leased(store, clock), leased(store, clock)

@@ -94,9 +94,11 @@ def store(tmp_path: Path, fuse: Fuse) -> Iterator[SqliteStore]:
 
 
 def _dump(store: SqliteStore) -> list[tuple[Any, ...]]:
-    """Everything in the file."""
+    """Everything in the file but the last id given out: a key that exists takes one, and nothing else."""
     execute = store.database.get_connection().execute
-    tables = [row[0] for row in execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+    tables = [
+        row[0] for row in execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'")
+    ]
     return [(table, *row) for table in tables for row in execute(f'SELECT * FROM "{table}"').fetchall()]
 
 
@@ -237,7 +239,9 @@ def _ends(store: SqliteStore, clock: FakeClock) -> None:
 def _act(name: str, *args: Any) -> Prepare:
     def prepare(store: SqliteStore, clock: FakeClock) -> Operation:
         _ends(store, clock)
-        return lambda: getattr(store.tasks, name)(TaskFilter(type="job"), *args, *([] if name == "delete" else [clock.now()]))
+        return lambda: getattr(store.tasks, name)(
+            TaskFilter(type="job"), *args, *([] if name == "delete" else [clock.now()])
+        )
 
     return prepare
 
@@ -249,9 +253,7 @@ def _fire(store: SqliteStore, clock: FakeClock) -> Operation:
 
 
 def _declare(store: SqliteStore, clock: FakeClock) -> Operation:
-    return lambda: store.schedules.declare(
-        Schedule("tick", "* * * * *", "UTC", "latest", NewTask("tick")), clock.now()
-    )
+    return lambda: store.schedules.declare(Schedule("tick", "* * * * *", "UTC", "latest", NewTask("tick")), clock.now())
 
 
 def _prune(store: SqliteStore, clock: FakeClock) -> Operation:
@@ -302,7 +304,7 @@ OPERATIONS: dict[str, Prepare] = {
     "take commands": _commands, "forget": _forget,
 }  # fmt: skip
 # These work in pieces, a transaction each: a fault between two leaves whole pieces behind, never half of one.
-IN_PIECES = {"cancel", "prune", "fold", "forget"}
+IN_PIECES = {"cancel", "retry", "run now", "reprioritise", "delete", "prune", "fold", "forget"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -320,8 +322,8 @@ def test_a_fault_at_any_statement_leaves_all_or_nothing_and_the_next_call_succee
         fuse.set(number, FAULTS[fault])
         try:
             operation()
-        except QueueDatabaseError as error:
-            assert fuse.blown, f"statement {number}: {error}"
+        except QueueDatabaseError:
+            assert fuse.blown
             fuse.remove()
             if name not in IN_PIECES:
                 assert _dump(store) == before, f"statement {number} of {name} left something half done"

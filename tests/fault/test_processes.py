@@ -41,7 +41,8 @@ def test_a_killed_worker_is_replaced_and_its_task_runs_again_at_once(q: PrismQ, 
         assert time.monotonic() - began < 20, "its lease of 60 s was waited for"
         assert _runs(history, handle.id) == 2
         [(outcome, message)] = look(database, "SELECT outcome, error_message FROM task_attempts")
-        assert outcome == "lost" and "SIGKILL" in message
+        assert outcome == "lost"
+        assert "SIGKILL" in message
         assert supervisor.stop() == 0
         rows = dict(look(database, "SELECT status, restarts FROM workers"))
         assert rows == {"lost": 0, "stopped": 1}
@@ -58,10 +59,8 @@ def test_a_stopped_worker_is_killed_and_replaced_and_keeps_its_restart_count(
             os.kill(pid, signal.SIGSTOP)
             assert handle.result(WAIT_S) == 0.5
             wait_until(lambda p=pid: not psutil.pid_exists(p), "the stopped process is ended", WAIT_S)
-            wait_until(
-                lambda n=restarts: look(database, "SELECT 1 FROM workers WHERE restarts = ? AND status = 'active'", (n,)),
-                f"the worker of restart {restarts} is there", WAIT_S,
-            )  # fmt: skip
+            active = "SELECT 1 FROM workers WHERE restarts = ? AND status = 'active'"
+            wait_until(lambda n=restarts, sql=active: look(database, sql, (n,)), "the next worker is there", WAIT_S)
         assert supervisor.stop() == 0
 
 
@@ -80,7 +79,9 @@ def test_a_worker_that_goes_on_after_its_lease_was_given_away_changes_nothing(
             pytest.skip("the supervisor was quicker than this machine")
         assert handle.result(WAIT_S) == 1.0
         supervisor.stop()
-    ends = look(database, "SELECT count(*) FROM task_logs WHERE task_id = ? AND message LIKE '%→ completed'", (handle.id,))
+    ends = look(
+        database, "SELECT count(*) FROM task_logs WHERE task_id = ? AND message LIKE '%→ completed'", (handle.id,)
+    )
     assert ends == [(1,)]
 
 
@@ -90,10 +91,7 @@ def test_a_task_that_holds_the_interpreter_for_longer_than_its_lease_runs_once(
 ) -> None:
     with supervised(database, env=_env(history), processes=2, lease_duration_seconds=2) as supervisor:
         wait_until(lambda: len(supervisor.registered()) == 2, "two workers", WAIT_S)
-        if task == "power":
-            handle = apps.power.enqueue(9_000_000)
-        else:
-            handle = apps.hold_the_gil.enqueue(6)
+        handle = apps.power.enqueue(9000000) if task == "power" else apps.hold_the_gil.enqueue(6)
         handle.result(100)
         [run] = read(history)
         assert run.end is not None
@@ -116,7 +114,9 @@ def test_a_killed_supervisors_workers_wind_down_and_give_back_what_they_hold(
         wait_until(lambda: not psutil.pid_exists(worker), "the orphan has ended", WAIT_S)
         assert (long.status, long.task().attempts) == ("queued", 0)
         assert all(handle.status in ("queued", "completed", "scheduled") for handle in waiting)
-        assert look(database, "SELECT count(*) FROM task_queue WHERE locked_by IS NOT NULL AND status <> 'completed'") == [(0,)]
+        assert look(
+            database, "SELECT count(*) FROM task_queue WHERE locked_by IS NOT NULL AND status <> 'completed'"
+        ) == [(0,)]
 
 
 def test_sigterm_lets_short_tasks_end_and_gives_long_ones_back_uncounted(
@@ -215,7 +215,9 @@ def test_a_poison_task_ends_as_a_dead_letter_and_takes_no_innocent_with_it(
 
 def test_a_crash_loop_backs_off(q: PrismQ, database: Path) -> None:
     app = database.parent / "crashing.py"
-    app.write_text("import os\nfrom prismq import PrismQ\nq = PrismQ()\nif '-c' not in __import__('sys').argv[:1]: os._exit(9)\n")
+    app.write_text(
+        "import os\nfrom prismq import PrismQ\nq = PrismQ()\nif '-c' not in __import__('sys').argv[:1]: os._exit(9)\n"
+    )
     app.write_text(
         "import os, sys\nfrom prismq import PrismQ\nq = PrismQ(':memory:')\n"
         "if 'prismq.worker.process' in ' '.join(sys.orig_argv): os._exit(9)\n"
@@ -223,7 +225,8 @@ def test_a_crash_loop_backs_off(q: PrismQ, database: Path) -> None:
     with supervised(database, app=f"{app}:q") as supervisor:
         lost = wait_until(lambda: (e := supervisor.events("worker_process_lost"))[4:] and e, "five crashes", WAIT_S)
         delays = [float(event["replaced_in_s"]) for event in lost[:5]]
-        assert delays == sorted(delays) and delays[4] >= 8 * delays[0] > 0
+        assert delays == sorted(delays)
+        assert delays[4] >= 8 * delays[0] > 0
         assert [event["restarts"] for event in lost[:5]] == [1, 2, 3, 4, 5]
         assert supervisor.stop() == 0
 

@@ -5,6 +5,7 @@ One file a process, opened with O_APPEND: a line that was written survives the k
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import defaultdict
@@ -97,7 +98,7 @@ def _overlaps(database: Path, by_task: dict[int, list[Run]], killed_at: dict[int
     }
     wrong = []
     for task_id, runs in by_task.items():
-        for first, second in zip(runs, runs[1:], strict=False):
+        for first, second in itertools.pairwise(runs):
             end = first.end if first.end is not None else killed_at.get(first.pid, float("inf"))
             if end <= second.start + _CLOCK_S:
                 continue

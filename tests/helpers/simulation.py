@@ -238,7 +238,9 @@ class World:
 
     def _is_current(self, lease: Lease) -> bool:
         task = self.q.store.tasks.get(lease.task_id)
-        return task is not None and task.fencing_token == lease.fencing_token and task.status in ("claimed", "processing")
+        return (
+            task is not None and task.fencing_token == lease.fencing_token and task.status in ("claimed", "processing")
+        )
 
     # -- playing
 
@@ -403,7 +405,9 @@ class World:
         raise Broken(f"not everything ends: {left}; held: {held}")
 
     def _unfinished(self, limit: int) -> Any:
-        return self.q.store.tasks.find(TaskFilter(statuses=("scheduled", "queued", "claimed", "processing")), limit=limit)
+        return self.q.store.tasks.find(
+            TaskFilter(statuses=("scheduled", "queued", "claimed", "processing")), limit=limit
+        )
 
     def look(self) -> None:
         """What must hold at every moment."""
@@ -418,7 +422,8 @@ class World:
             if before in ENDED and task_id not in self.excused:
                 assert status == before, f"task {task_id} went from {before} to {status} by itself"
             if status in ("claimed", "processing"):
-                assert locked_by and lease_until, f"task {task_id} is {status} by nobody"
+                assert locked_by, f"task {task_id} is {status} by nobody"
+                assert lease_until, f"task {task_id} is {status} for ever"
             if status in ("queued", "scheduled"):
                 assert locked_by is None, f"task {task_id} is {status} with the name of {locked_by}"
         missing = self.acknowledged - set(now) - self.excused
@@ -437,7 +442,9 @@ class World:
             "SELECT id, status FROM task_queue WHERE type = 'transaction' AND status <> 'completed'"
             " AND id IN (SELECT task_id FROM effects)"
         ).fetchall()
-        assert all(row[0] in self.excused for row in wrong), f"effects without completion: {[tuple(row) for row in wrong]}"
+        assert all(row[0] in self.excused for row in wrong), (
+            f"effects without completion: {[tuple(row) for row in wrong]}"
+        )
         slots = execute(
             "SELECT json_extract(headers, '$.\"prismq.slot\"'), count(*) FROM task_queue WHERE schedule IS NOT NULL"
             " GROUP BY 1 HAVING count(*) > 1"

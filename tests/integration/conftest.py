@@ -23,7 +23,7 @@ def q(tmp_path: Path) -> Iterator[PrismQ]:
 
 @pytest.fixture
 def module_q(tmp_path: Path) -> Iterator[PrismQ]:
-    """The queue of tests/integration/tasks.py, whose tasks a process of their own can find, on a file of the test's own."""
+    """The queue of tests/integration/tasks.py, whose tasks other processes can find, on a file of the test's own."""
     tasks.q.connect(tmp_path / "queue.db")
     yield tasks.q
     assert tasks.q.store.insight.depth() == tasks.q.store.insight.recount()

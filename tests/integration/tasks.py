@@ -76,7 +76,7 @@ def eat_memory_and_talk() -> int:
 def say(count: int) -> str:
     task = current_task()
     for number in range(count):
-        task.log.info(f"line {number}", number=number)
+        task.log.info(f"line {number}", number=number)  # noqa: G004 - no logging logger
     task.progress(count, count, "said")
     return f"{task.id}.{task.attempt}"
 

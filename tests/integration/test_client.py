@@ -33,7 +33,7 @@ def test_tasks_of_a_transaction_exist_only_once_it_commits(q: PrismQ, seen: Seen
             handle = q.enqueue("echo", {"n": 5})
             assert not seen.of(ev.TaskEnqueued)
         assert handle.result(WAIT_S) == 5
-        with pytest.raises(ZeroDivisionError), q.transaction() as connection:
+        with pytest.raises(ZeroDivisionError), q.transaction() as connection:  # noqa: PT012
             connection.execute("INSERT INTO mine VALUES (2)")
             q.enqueue("echo", {"n": 6})
             raise ZeroDivisionError
@@ -65,7 +65,8 @@ def test_the_same_idempotency_key_is_one_task_for_ever(q: PrismQ) -> None:
     _echo(q)
     with a_worker(q):
         first = q.enqueue("echo", {"n": 1}, idempotency_key="k")
-        assert first.created and first.result(WAIT_S) == 1
+        assert first.created
+        assert first.result(WAIT_S) == 1
         again = q.enqueue("echo", {"n": 2}, idempotency_key="k")
         assert (again.created, again.id, again.result(WAIT_S)) == (False, first.id, 1)
 
@@ -85,7 +86,9 @@ def test_one_key_enqueued_from_many_threads_is_one_task(q: PrismQ) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 80 and len({i for i, _ in made}) == 20 and sum(created for _, created in made) == 20
+    assert len(made) == 80
+    assert len({i for i, _ in made}) == 20
+    assert sum(created for _, created in made) == 20
 
 
 def test_a_call_that_is_pending_is_not_enqueued_again_until_it_has_ended(q: PrismQ) -> None:
@@ -98,7 +101,8 @@ def test_a_call_that_is_pending_is_not_enqueued_again_until_it_has_ended(q: Pris
     with a_worker(q):
         first.result(WAIT_S)
         again = once.enqueue(1)
-        assert again.created and again.id != first.id
+        assert again.created
+        assert again.id != first.id
         again.result(WAIT_S)
 
 
@@ -231,7 +235,8 @@ def test_events_of_a_task_come_in_the_order_of_its_life(q: PrismQ, seen: Seen) -
     of_task = [
         type(event).__name__
         for event in seen.all
-        if getattr(event, "task_id", None) == handle.id or getattr(getattr(event, "lease", None), "task_id", None) == handle.id
+        if getattr(event, "task_id", None) == handle.id
+        or getattr(getattr(event, "lease", None), "task_id", None) == handle.id
     ]
     assert of_task[0] == "TaskEnqueued" or "TaskEnqueued" in of_task[:2]
     assert [name for name in of_task if name != "TaskEnqueued"] == [

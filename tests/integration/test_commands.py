@@ -166,7 +166,9 @@ def test_a_worker_says_what_it_has_done(q: PrismQ) -> None:
             wait_status(handle, "completed", "dead_letter")
     row = _row(q, worker)
     assert (row.completed, row.failed, row.retried, row.status) == (9, 3, 0, "stopped")
-    assert row.memory_bytes and row.last_claim_utc and row.stopped_at_utc
+    assert row.memory_bytes
+    assert row.last_claim_utc
+    assert row.stopped_at_utc
 
 
 def test_an_operator_retries_a_dead_letter_and_it_runs_again(q: PrismQ) -> None:

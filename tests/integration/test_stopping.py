@@ -24,9 +24,8 @@ def test_an_async_task_that_outlasts_its_timeout_is_cancelled_and_the_error_says
     async def slow() -> None:
         await asyncio.sleep(600)
 
-    with a_worker(q):
-        with pytest.raises(TaskFailed, match="dead_letter: TaskTimeout: ran longer than its timeout of 0.1 s"):
-            slow.enqueue().result(WAIT_S)
+    with a_worker(q), pytest.raises(TaskFailed, match=r"dead_letter: TaskTimeout: ran longer than .* 0\.1 s"):
+        slow.enqueue().result(WAIT_S)
 
 
 def test_a_plain_task_that_outlasts_its_timeout_is_interrupted_and_can_clean_up(q: PrismQ) -> None:
@@ -353,7 +352,9 @@ def test_a_process_task_logs_and_reports_progress(module_q: PrismQ) -> None:
 
 def test_a_process_task_completes_in_its_own_transaction(module_q: PrismQ) -> None:
     with a_worker(module_q):
-        assert tasks.write_once.enqueue("a").result(30) == "A"
+        handle = tasks.write_once.enqueue("a")
+        wait_until(lambda: handle.task().result, "its result is kept", 30)
+        assert handle.result(WAIT_S) == "A"
         with pytest.raises(TaskFailed):
             tasks.write_once.enqueue("b", fail=True).result(30)
     connection = module_q.store.database.get_connection()  # type: ignore[attr-defined]

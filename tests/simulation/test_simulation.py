@@ -1,4 +1,4 @@
-"""Hundreds of small worlds, each from a seed: `pytest tests/simulation --seed N` plays that one alone, and at length."""
+"""Hundreds of small worlds, each from a seed of its own; `--seed N` chooses the first."""
 
 from __future__ import annotations
 

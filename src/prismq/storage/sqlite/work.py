@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from prismq.domain.errors import LeaseLost
+from prismq.domain.errors import LeaseLost, QueueDatabaseError
 from prismq.domain.lease import LogLine, Settlement
 from prismq.domain.limits import PROMOTE_CHUNK
 from prismq.domain.status import LEASED, TaskStatus
@@ -122,6 +122,11 @@ class SqliteWork:
 
     def own_transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """See WorkStore.own_transaction."""
+        if self._database.in_transaction:
+            # An outer one could still be rolled back, and the task's completion with it, when nobody knows any more.
+            raise QueueDatabaseError(
+                "task.transaction() was called inside q.transaction(), and must be the outermost: enqueue inside it"
+            )
         return self._database.transaction()
 
     def _all(self, sql: str, params: tuple[Any, ...] = (), *, write: bool = False) -> list[Any]:
