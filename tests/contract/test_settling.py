@@ -543,3 +543,13 @@ def test_the_leased_states_are_the_ones_with_a_lease(store: Store, clock: FakeCl
     assert TaskStatus(status_of(store, lease.task_id)) in LEASED
     start(store, clock, lease)
     assert TaskStatus(status_of(store, lease.task_id)) in LEASED
+
+
+def test_a_renewal_of_some_leases_leaves_the_others_to_run_out(store: Store, clock: FakeClock) -> None:
+    known, forgotten = leased(store, clock), leased(store, clock)
+    clock.advance(LEASE_S / 2)
+    renewed = store.work.renew(["w1"], LEASE_S, clock.now(), only=[known.task_id])
+    clock.advance(LEASE_S / 2)
+
+    assert [lease.task_id for lease in renewed] == [known.task_id]
+    assert [lost.task_id for lost in store.upkeep.expire_leases(clock.now())] == [forgotten.task_id]

@@ -102,6 +102,15 @@ def test_a_task_that_crashed_before_and_had_not_started_is_not_to_blame(store: S
     assert (task.attempts, task.crashes) == (1, 1)
 
 
+def test_a_task_on_its_last_attempt_that_had_not_started_is_not_dead_lettered(store: Store, clock: FakeClock) -> None:
+    lease = leased(store, clock, max_attempts=1)
+    clock.advance(LEASE_S)
+    [lost] = store.upkeep.expire_leases(clock.now())
+
+    assert lost.to == "queued"
+    assert (the_task(store, lease.task_id).attempts, claim_one(store, clock).attempt) == (0, 1)
+
+
 def test_all_leases_of_a_dead_worker_end_at_once_with_the_reason(store: Store, clock: FakeClock) -> None:
     first, second, theirs = leased(store, clock, "dead"), leased(store, clock, "dead"), leased(store, clock, "alive")
     lost = store.upkeep.expire_leases(clock.now(), dead_workers=["dead"], reason="killed by signal 9")
@@ -358,7 +367,7 @@ def test_outcomes_sum_what_ended_and_how(store: Store, clock: FakeClock) -> None
 
 
 def test_lost_leases_and_cancellations_are_outcomes_too(store: Store, clock: FakeClock) -> None:
-    leased(store, clock, max_attempts=1)
+    start(store, clock, leased(store, clock, max_attempts=1))
     clock.advance(LEASE_S)
     store.upkeep.expire_leases(clock.now())
     store.inbox.enqueue(a_task(), clock.now())

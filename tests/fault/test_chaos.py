@@ -59,15 +59,18 @@ class Nemesis:
 
     def __init__(self, rng: Random, database: Path, env: dict[str, str]) -> None:
         self._rng = rng
-        self._start = lambda: Supervised(
-            database, env=env, processes=2, concurrency=8, lease_duration_seconds=LEASE_S,
-            shutdown_grace_seconds=3, poll_interval_seconds=0.5,
-        )  # fmt: skip
+        self._database, self._env = database, env
         self.supervisor = self._start()
         self.past: list[Supervised] = []
         self.killed_at: dict[int, float] = {}
         self.done: dict[str, int] = {}
         self._resume: list[tuple[float, int]] = []
+
+    def _start(self) -> Supervised:
+        return Supervised(
+            self._database, env=self._env, processes=2, concurrency=8, lease_duration_seconds=LEASE_S,
+            shutdown_grace_seconds=3, poll_interval_seconds=0.5,
+        )  # fmt: skip
 
     def step(self) -> None:
         self._wake(time.monotonic())

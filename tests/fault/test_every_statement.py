@@ -62,11 +62,11 @@ class FusedConnection(sqlite3.Connection):
 
     fuse: Fuse
 
-    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
         self.fuse.statement(sql)
         return super().execute(sql, *args)
 
-    def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:  # type: ignore[override]
+    def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
         self.fuse.statement(sql)
         return super().executemany(sql, *args)
 

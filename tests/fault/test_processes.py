@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,11 @@ from tests.helpers.processes import Supervised, look, supervised, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 WAIT_S = 40.0
+
+
+def all_registered(supervisors: list[Supervised]) -> bool:
+    """Whether each has a worker."""
+    return all(one.registered() for one in supervisors)
 
 
 def _runs(history: Path, task_id: int) -> int:
@@ -48,19 +54,23 @@ def test_a_killed_worker_is_replaced_and_its_task_runs_again_at_once(q: PrismQ, 
         assert rows == {"lost": 0, "stopped": 1}
 
 
+def _stop_one_in_a_task(supervisor: Supervised, history: Path, restarts: int) -> None:
+    pid = supervisor.one_worker(WAIT_S)
+    handle = apps.nap.enqueue(0.5)
+    wait_until(lambda: _runs(history, handle.id) == 1, "it runs", WAIT_S)
+    os.kill(pid, signal.SIGSTOP)
+    assert handle.result(WAIT_S) == 0.5
+    wait_until(lambda: not psutil.pid_exists(pid), "the stopped process is ended", WAIT_S)
+    active = "SELECT 1 FROM workers WHERE restarts = ? AND status = 'active'"
+    wait_until(lambda: look(supervisor.database, active, (restarts,)), "the next worker is there", WAIT_S)
+
+
 def test_a_stopped_worker_is_killed_and_replaced_and_keeps_its_restart_count(
     q: PrismQ, database: Path, history: Path
 ) -> None:
     with supervised(database, env=_env(history), lease_duration_seconds=2) as supervisor:
         for restarts in (1, 2):
-            pid = supervisor.one_worker(WAIT_S)
-            handle = apps.nap.enqueue(0.5)
-            wait_until(lambda i=handle.id: _runs(history, i) == 1, "it runs", WAIT_S)
-            os.kill(pid, signal.SIGSTOP)
-            assert handle.result(WAIT_S) == 0.5
-            wait_until(lambda p=pid: not psutil.pid_exists(p), "the stopped process is ended", WAIT_S)
-            active = "SELECT 1 FROM workers WHERE restarts = ? AND status = 'active'"
-            wait_until(lambda n=restarts, sql=active: look(database, sql, (n,)), "the next worker is there", WAIT_S)
+            _stop_one_in_a_task(supervisor, history, restarts)
         assert supervisor.stop() == 0
 
 
@@ -205,8 +215,10 @@ def test_a_poison_task_ends_as_a_dead_letter_and_takes_no_innocent_with_it(
         slow = [apps.nap.options(max_attempts=5).enqueue(0.4) for _ in range(16)]
         with pytest.raises(TaskFailed, match="dead_letter: WorkerLost"):
             poison.result(100)
-        for handle in (*innocents, *slow):
-            handle.result(WAIT_S)
+        for innocent in innocents:
+            innocent.result(WAIT_S)
+        for one in slow:
+            one.result(WAIT_S)
         assert poison.task().attempts == 5
         assert _runs(history, poison.id) == 5
         assert supervisor.stop() == 0
@@ -243,7 +255,7 @@ def test_two_supervisors_may_start_at_once_on_a_new_file(tmp_path: Path) -> None
         database.parent.mkdir()
         both = [Supervised(database) for _ in range(3)]
         try:
-            wait_until(lambda b=both: all(one.registered() for one in b), "all have a worker", WAIT_S)
+            wait_until(partial(all_registered, both), "all have a worker", WAIT_S)
             with PrismQ(database) as q:
                 handles = [q.enqueue("add", {"a": n, "b": 1}) for n in range(50)]
                 assert [handle.result(WAIT_S) for handle in handles] == [n + 1 for n in range(50)]

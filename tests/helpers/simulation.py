@@ -64,11 +64,11 @@ class FaultyWork:
             raise QueueBusyError("simulated, after the commit")
         return answer
 
-    def renew(self, *args: Any) -> Any:
+    def renew(self, *args: Any, **options: Any) -> Any:
         if self.fault == "no renewal":
             self.fault = ""
             raise QueueBusyError("simulated")
-        return self._work.renew(*args)
+        return self._work.renew(*args, **options)
 
 
 class Holding:
@@ -112,6 +112,9 @@ class SimulatedWorker:
 
     def report(self) -> WorkerReport:
         return a_report(self.worker_id, busy=self.slots.busy, held=len(self.pump.attempts))
+
+    def report_written(self, *_: Any) -> None:
+        """Its counts are not looked at here."""
 
     def obey(self, command: WorkerCommand, argument: int | None, by: str) -> None:
         if command is WorkerCommand.PAUSE:
@@ -227,14 +230,22 @@ class World:
             self.completions[event.lease.task_id, event.lease.fencing_token] += 1
 
     def on_begin(self, worker: SimulatedWorker, attempt: Attempt) -> None:
-        """A handler begins: nobody else may hold a live lease on its task."""
+        """A handler begins: it is the only one, or its lease, or the other's, was declared lost."""
         lease: Lease = attempt.lease
         for other in self.workers:
             for held in other.running:
-                if held.lease.task_id == lease.task_id and self._is_current(held.lease):
+                if held.lease.task_id != lease.task_id or not self._is_current(held.lease):
+                    continue
+                if held.key == attempt.key or not self._was_lost(lease):
                     raise Broken(f"task {lease.task_id} runs at {other.worker_id} and begins at {worker.worker_id}")
         if lease.type == "deadly":
             raise WorkerDies(worker)
+
+    def _was_lost(self, lease: Lease) -> bool:
+        found = self.q.store.database.execute(  # type: ignore[attr-defined]
+            "SELECT 1 FROM task_attempts WHERE task_id = ? AND fencing_token = ? AND outcome = 'lost'", lease[:2]
+        )
+        return found.fetchone() is not None
 
     def _is_current(self, lease: Lease) -> bool:
         task = self.q.store.tasks.get(lease.task_id)

@@ -42,9 +42,7 @@ class Seen:
 
     def wait(self, kind: type[E], where: Callable[[E], bool] = lambda event: True) -> E:
         """The first event of this kind, when it has come."""
-        return wait_until(
-            lambda: next(iter([event for event in self.of(kind) if where(event)]), None), f"a {kind.__name__}", WAIT_S
-        )
+        return wait_until(lambda: [event for event in self.of(kind) if where(event)], f"a {kind.__name__}", WAIT_S)[0]
 
 
 class Gate:

@@ -84,7 +84,7 @@ class Model:
             over = task.lease_until is None or task.lease_until <= now or task.worker in dead
             if task.status in LEASED and over:
                 ended.append(task_id)
-                innocent = task.crashes > 0 and task.status == "claimed"
+                innocent = task.status == "claimed" and (task.crashes > 0 or task.attempts >= task.max_attempts)
                 if innocent:
                     task.status = "queued"
                 else:

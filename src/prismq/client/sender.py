@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,8 +22,8 @@ AroundEnqueue = Callable[[NewTask], AbstractContextManager[Any]]
 T = TypeVar("T")
 
 
-class _Later(threading.local):
-    events: list[ev.Event] | None = None  # a transaction's, told of after its commit
+# A transaction's events, told of after its commit. Not by thread: its coroutines are not all inside.
+_later: ContextVar[list[ev.Event] | None] = ContextVar("prismq_later", default=None)
 
 
 class Sender:
@@ -44,7 +44,6 @@ class Sender:
         self._announcer = announcer
         self._emit = emit
         self._ready = ready
-        self._later = _Later()
 
     def send(self, new: NewTask) -> Enqueued:
         """Enqueue one task. Raises QueueDatabaseError; nothing was enqueued then."""
@@ -90,7 +89,7 @@ class Sender:
         return done
 
     def _tell(self, event: ev.Event) -> None:
-        later = self._later.events
+        later = _later.get()
         if later is not None:
             later.append(event)
             return
@@ -103,16 +102,16 @@ class Sender:
 
     @contextmanager
     def transaction(self, connection: Any = None) -> Iterator[Any]:
-        """Enqueues of this thread, inside the block, happen if and only if the transaction commits."""
+        """Enqueues inside the block happen if and only if the transaction commits."""
         self._ready()
-        outer = self._later.events
+        outer = _later.get()
         told: list[ev.Event] = []
-        self._later.events = told
+        token = _later.set(told)
         try:
             with self.store.inbox.transaction(connection) as bound:
                 yield bound
         finally:
-            self._later.events = outer
+            _later.reset(token)
         if outer is not None:
             outer.extend(told)
             return

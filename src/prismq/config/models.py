@@ -72,9 +72,8 @@ class WorkerConfig(Config):
     heartbeat_interval_seconds: float = Field(
         _HEARTBEAT_S,
         gt=0,
-        description="seconds between heartbeats, which renew the leases and report the worker (renewals come every third of "
-        "a lease at the latest), below half of lease_duration_seconds; where it "
-        "is not set, a quarter of a lease that is short",
+        description="seconds between heartbeats, which report the worker and renew its leases (every third of a lease "
+        "at the latest), below half of lease_duration_seconds; where it is not set, a quarter of a short lease",
     )
     shutdown_grace_seconds: float = Field(
         30.0, ge=0, le=_DAY_S, description="seconds that running tasks get to finish at shutdown, 0 to a day"

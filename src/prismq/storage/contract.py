@@ -109,8 +109,13 @@ class WorkStore(Protocol):
         """
         ...
 
-    def renew(self, worker_ids: Sequence[str], lease_s: float, now: float) -> list[RenewedLease]:
-        """Extend every lease these workers hold to now + lease_s; the answer is what they still hold."""
+    def renew(
+        self, worker_ids: Sequence[str], lease_s: float, now: float, *, only: Sequence[int] | None = None
+    ) -> list[RenewedLease]:
+        """Extend the leases these workers hold to now + lease_s; the answer is what they still hold.
+
+        `only`: just these tasks. A lease that its own worker knows nothing of is to run out.
+        """
         ...
 
     def cancel_requests(self, worker_id: str) -> list[tuple[int, int]]:

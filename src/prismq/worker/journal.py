@@ -108,7 +108,7 @@ class Journal:
             settlement = _settle(ending)
             if settlement is not None:
                 batch.settlements.append(settlement)
-                line = line_for(settlement, floor=self._floor)
+                line = self._line_for(settlement)
                 if line is not None:
                     batch.logs.append(line)
         while self._results:
@@ -116,6 +116,13 @@ class Journal:
         if self._progress:
             batch.progress, self._progress = self._progress, {}
         return batch, endings
+
+    def _line_for(self, settlement: Settlement) -> LogLine | None:
+        try:
+            return line_for(settlement, floor=self._floor)
+        except Exception as error:  # noqa: BLE001 - a line that cannot be written must not lose the endings of others
+            task_id, attempt = settlement.lease.task_id, settlement.lease.attempt
+            return LogLine(task_id, settlement.at, "ERROR", f"its log line could not be made: {error!r}", None, attempt)
 
     def _take_starts(self, batch: Batch, mono: float, start_delay_s: float) -> None:
         while self._started:

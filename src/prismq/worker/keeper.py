@@ -28,6 +28,7 @@ class Holder(Protocol):
     def worker_id(self) -> str: ...
     def held(self) -> list[Attempt]: ...
     def report(self) -> WorkerReport: ...
+    def report_written(self) -> None: ...
     def obey(self, command: WorkerCommand, argument: int | None, by: str) -> None: ...
     def register(self) -> None: ...
 
@@ -87,7 +88,9 @@ class Keeper:
         held = {attempt.key: attempt for attempt in self._holder.held()}
         if held:
             now = self._clock.now()
-            renewed = self._store.work.renew([self._holder.worker_id], self._options.lease_s, now)
+            renewed = self._store.work.renew(
+                [self._holder.worker_id], self._options.lease_s, now, only=[task_id for task_id, _ in held]
+            )
             still = {(lease.task_id, lease.fencing_token) for lease in renewed}
             for key, attempt in held.items():
                 # One that its own transaction has completed holds no lease, and has lost none.
@@ -117,6 +120,7 @@ class Keeper:
         if not self._store.workers.heartbeat(report, self._clock.now()):
             # Somebody removed the row (a pruned registry, a restored backup): it is told again who works here.
             self._holder.register()
+        self._holder.report_written()
         self._emit(ev.WorkerHeartbeatSent(report.worker_id, report.busy, report.slots, mono - self._started))
 
     def report_now(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -15,6 +14,7 @@ from prismq.domain.outcome import describe
 from prismq.domain.status import TaskStatus
 from prismq.storage.contract import Batch, WorkStore
 from prismq.worker.attempt import Attempt, Ending
+from prismq.worker.caution import Caution, wants_caution
 from prismq.worker.claimer import Claimer
 from prismq.worker.journal import Journal, start_of
 from prismq.worker.options import WorkerOptions
@@ -24,7 +24,6 @@ from prismq.worker.slots import Slots
 START_DELAY_S = 0.05  # a start is written within 100 ms; a task that ends sooner costs one update less
 LINGER_S = 0.002  # while others still run, endings gather this long before they are written
 _RETRY_MIN_S, _RETRY_MAX_S = 0.05, 5.0
-_SUSPECT_CRASHES = 2  # once may be the machine's fault; a task whose workers died twice runs with no other such
 
 
 class Pump:
@@ -67,8 +66,7 @@ class Pump:
         self._unsent = Batch()
         self._unsent_endings: list[Ending] = []
         self._announce_first: list[Attempt] = []
-        self._suspects: deque[Attempt] = deque()
-        self._suspect: Attempt | None = None
+        self._caution = Caution()
         self._give_back_reason: str | None = None
         self._failures = 0
         self._due_at: float | None = None
@@ -87,15 +85,14 @@ class Pump:
             self._give_back(reason)
         self._gather(mono)
         if self.claiming:
-            self._next_suspect()
+            self._announce_next()
         request = None
         if self.claiming:
             slots = self._slots
             request = self._claimer.request(
                 slots=slots.size,
                 busy=slots.busy,
-                # Suspects wait for each other, not for a slot: as many as there are slots do not keep others out.
-                waiting=slots.waiting + len(self._announce_first) + max(0, len(self._suspects) - slots.size),
+                waiting=slots.waiting + len(self._announce_first) + self._caution.waiting(slots.size),
             )
         batch, endings = self._unsent, self._unsent_endings
         if not batch and not endings and request is None:
@@ -180,26 +177,21 @@ class Pump:
             self._emit(ev.TaskClaimed(lease))
             if attempt.handler is None:
                 self._refuse(attempt)
-            elif lease.crashes:
-                # Its start is written before it runs: if this process dies, the store then knows which of
-                # the tasks in its hands had begun, and only those count it as an attempt.
-                if lease.crashes < _SUSPECT_CRASHES:
-                    self._announce(attempt)
-                else:
-                    self._suspects.append(attempt)
+            elif wants_caution(lease):
+                self._caution.put(attempt)
             else:
                 ready.append(attempt)
         return ready
 
-    def _announce(self, attempt: Attempt) -> None:
-        self._unsent.settlements.append(start_of(attempt, self._clock.now()))
-        self._announce_first.append(attempt)
+    @property
+    def _free(self) -> int:
+        slots = self._slots
+        return max(0, slots.size - slots.busy - slots.waiting - len(self._announce_first))
 
-    def _next_suspect(self) -> None:
-        """Let one suspect run at a time: when it kills this process, the others are seen not to have begun."""
-        if self._suspects and (self._suspect is None or self._suspect.ended):
-            self._suspect = self._suspects.popleft()
-            self._announce(self._suspect)
+    def _announce_next(self) -> None:
+        for attempt in self._caution.next(self._free):
+            self._unsent.settlements.append(start_of(attempt, self._clock.now()))
+            self._announce_first.append(attempt)
 
     def _refuse(self, attempt: Attempt) -> None:
         error = UnknownTask(attempt.lease.type, self._handlers)
@@ -219,9 +211,8 @@ class Pump:
 
     def _give_back(self, reason: str) -> None:
         at = self._clock.now()
-        attempts = [*self._slots.withdraw(), *self._announce_first, *self._suspects]
+        attempts = [*self._slots.withdraw(), *self._announce_first, *self._caution.withdraw()]
         self._announce_first.clear()
-        self._suspects.clear()
         for attempt in attempts:
             # One that was told to stop before is out of the runners' sight now as well, so it ends here too.
             attempt.tell_to_stop("shutdown", self._clock.monotonic())
@@ -242,8 +233,11 @@ class Pump:
         return wait_s
 
     def _next_wait(self, mono: float, claimed: int, limit: int) -> float:
-        suspects_wait = self.claiming and bool(self._suspects) and (self._suspect is None or self._suspect.ended)
-        if self._unsent or suspects_wait or (claimed and claimed == limit and self.claiming and not self._slots.busy):
+        if (
+            self._unsent
+            or (self.claiming and self._caution.can_go(self._free))
+            or (claimed and claimed == limit and self.claiming and not self._slots.busy)
+        ):
             return 0.0
         wait_s = self._options.poll_s
         start_due = self._journal.next_start_due(START_DELAY_S)

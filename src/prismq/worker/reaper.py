@@ -27,6 +27,7 @@ class Reaper:
         self._every_s = every_s
         self._offset = clock.now() - clock.monotonic()
         self._not_before = float("-inf")
+        self._stepped_at = clock.monotonic()
 
     def step(self) -> float:
         """End what has expired, a bounded number."""
@@ -39,7 +40,10 @@ class Reaper:
     def _clock_has_jumped(self) -> bool:
         mono = self._clock.monotonic()
         offset = self._clock.now() - mono
-        if abs(offset - self._offset) > _JUMP_S:
+        stalled_s = mono - self._stepped_at
+        self._stepped_at = mono
+        # A machine that was frozen wakes with both clocks gone on: the living renew first, then the reaper looks.
+        if abs(offset - self._offset) > _JUMP_S or stalled_s > max(self._lease_s / 2, 4 * self._every_s):
             self._not_before = mono + self._lease_s
         self._offset = offset
         return mono < self._not_before

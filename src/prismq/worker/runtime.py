@@ -97,7 +97,7 @@ class Runtime:
         self._note: str | None = None
         self._listener: LoopbackListener | None = None
         self._running: list[threading.Thread] = []
-        self._reported = (0, 0, 0)
+        self._reported = self._reporting = (0, 0, 0)
         self._process = psutil.Process(os.getpid())
         self._started_mono = clock.monotonic()
         self.on_want_exit: Callable[[str], None] = lambda reason: None
@@ -234,7 +234,11 @@ class Runtime:
         listener, mark = self._listener, None
         while not self._stop.is_set():
             if listener is not None:
-                hinted = listener.wait(_WATCH_S)
+                try:
+                    hinted = listener.wait(_WATCH_S)
+                except (OSError, ValueError):  # closed, or too high a number for select: polling alone from here on
+                    listener = None
+                    continue
             else:
                 self._clock.wait(self._stop, _WATCH_S)
                 hinted = False
@@ -340,12 +344,16 @@ class Runtime:
             self._clock.now(),
         )
 
+    def report_written(self) -> None:
+        """The last report has reached the store: its counts are not said again."""
+        self._reported = self._reporting
+
     def report(self) -> WorkerReport:
         """What is to be said with the next heartbeat; counts are since the last."""
         pump = self.pump
         done = (pump.completed, pump.failed, pump.retried)
         since = tuple(new - old for new, old in zip(done, self._reported, strict=True))
-        self._reported = done
+        self._reporting = done
         with self._process.oneshot():
             cpu, memory = self._process.cpu_percent(), int(self._process.memory_info().rss)
         note = self._note

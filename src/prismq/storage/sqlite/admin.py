@@ -34,7 +34,8 @@ class SqliteTaskAdmin:
 
     def get(self, task_id: int) -> Task | None:
         """See TaskAdmin.get."""
-        row = self._database.execute("SELECT * FROM task_queue WHERE id = ?", (task_id,)).fetchone()
+        with self._database.lenient_text():
+            row = self._database.execute("SELECT * FROM task_queue WHERE id = ?", (task_id,)).fetchone()
         return _task(row) if row else None
 
     def find(self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None) -> list[Task]:
@@ -44,11 +45,12 @@ class SqliteTaskAdmin:
             condition += " AND id < ?"
             params.append(before_id)
         table, its_condition = place(which)
-        rows = self._database.execute(
+        sql = (
             f"SELECT * FROM task_queue WHERE id IN (SELECT id FROM {table} WHERE {its_condition} AND {condition}"
-            " ORDER BY id DESC LIMIT ?) ORDER BY id DESC",
-            (*params, limit),
-        ).fetchall()
+            " ORDER BY id DESC LIMIT ?) ORDER BY id DESC"
+        )
+        with self._database.lenient_text():
+            rows = self._database.execute(sql, (*params, limit)).fetchall()
         return [_task(row) for row in rows]
 
     def count(self, which: TaskFilter, *, at_most: int = 100_000) -> int:

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -79,7 +80,12 @@ def _close(connection: sqlite3.Connection, pid: int) -> None:
         _inherited.append(connection)
 
 
+# The transaction that the running code is inside of: coroutines share their thread's connection, but not this.
+_inside: ContextVar[object] = ContextVar("prismq_inside_transaction", default=None)
+
+
 class _Local(threading.local):
+    owner: object = None  # of the open transaction; equal to _inside for those who are inside
     held: _Held | None = None
     connection: sqlite3.Connection | None = None
     depth: int = 0  # of nested transactions on this thread's connection
@@ -236,12 +242,23 @@ class QueueDatabase:
         """
         try:
             connection = self.get_connection()
-            if self._local.depth or sql.lstrip()[:6].upper() == "SELECT":
+            if self.in_transaction or sql.lstrip()[:6].upper() == "SELECT":
                 return connection.execute(sql, params)
+            self.refuse_strangers()
             with self._writer:
                 return connection.execute(sql, params)
         except sqlite3.Error as error:
             raise translate(error, str(self.db_path)) from error
+
+    @contextmanager
+    def lenient_text(self) -> Iterator[None]:
+        """Inside the block, this thread reads text that is not UTF-8 with U+FFFD in its place, instead of failing."""
+        connection = self.get_connection()
+        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        try:
+            yield
+        finally:
+            connection.text_factory = str
 
     def execute_read(self, sql: str, params: Parameters = ()) -> sqlite3.Row:
         """The first row of a statement that only reads, without queueing up with the writers."""
@@ -267,6 +284,7 @@ class QueueDatabase:
         connection = self.get_connection()
         local = self._local
         if local.depth:
+            self.refuse_strangers()
             local.depth += 1
             try:
                 with translated(str(self.db_path)), savepoint(connection):
@@ -283,8 +301,10 @@ class QueueDatabase:
                     if not theirs:
                         self._roll_back(connection)
                     raise
+            owner = object()
+            token = _inside.set(owner)
             try:
-                local.depth = 1
+                local.depth, local.owner = 1, owner
                 yield connection
                 connection.execute("COMMIT")
             except BaseException as error:
@@ -295,7 +315,8 @@ class QueueDatabase:
                     raise translate(error, str(self.db_path)) from error
                 raise
             finally:
-                local.depth = 0
+                local.depth, local.owner = 0, None
+                _inside.reset(token)
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         # SQLite's own wait sleeps 1, 2, 5, 10 … 100 ms; a transaction of ours takes some 3, so it would mostly
@@ -326,8 +347,20 @@ class QueueDatabase:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether this thread is inside `transaction()`."""
-        return self._pid == os.getpid() and self._local.depth > 0
+        """Whether the running code is inside `transaction()`."""
+        local = self._local
+        return self._pid == os.getpid() and local.depth > 0 and _inside.get() is local.owner
+
+    def refuse_strangers(self) -> None:
+        """Raise QueueDatabaseError where another coroutine of this thread has a transaction open on its connection.
+
+        What is written now would be committed, or rolled back, with hers.
+        """
+        if self._local.depth > 0 and not self.in_transaction:
+            raise QueueDatabaseError(
+                "another coroutine of this thread is inside transaction(), so nothing was written: it would share that "
+                "transaction's fate. Do not await inside transaction(), or use `await task.aenqueue(...)`, which waits"
+            )
 
     @property
     def writer(self) -> threading.RLock:

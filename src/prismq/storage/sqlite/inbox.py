@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic_core import to_json
@@ -24,8 +24,8 @@ _HOLD_UNIQUE_KEY = query("hold_unique_key")
 _TAIL_SPAN = query("tail_span")
 
 
-class _Bound(threading.local):
-    connection: sqlite3.Connection | None = None
+# The caller's own connection inside `transaction(connection)`. Not by thread: its coroutines are not all inside.
+_bound: ContextVar[sqlite3.Connection | None] = ContextVar("prismq_bound", default=None)
 
 
 class SqliteInbox:
@@ -33,7 +33,6 @@ class SqliteInbox:
 
     def __init__(self, database: QueueDatabase) -> None:
         self._database = database
-        self._bound = _Bound()
 
     def enqueue(self, new: NewTask, now: float) -> Enqueued:
         """See Inbox.enqueue."""
@@ -43,12 +42,13 @@ class SqliteInbox:
         row = _row(new, now)
         database = self._database
         try:
-            bound = self._bound.connection
+            bound = _bound.get()
             if bound is not None:
                 with guest(bound):
                     return self._insert(bound, row, new)
             if database.in_transaction:
                 return self._insert(database.get_connection(), row, new)
+            database.refuse_strangers()
             with database.writer:
                 return self._insert(database.get_connection(), row, new)
         except sqlite3.Error as error:
@@ -82,7 +82,7 @@ class SqliteInbox:
             return []
         with self._writing() as connection:
             # The caller's own file may hold other tables with ids; only each insert knows its own there.
-            one_by_one = self._bound.connection is not None
+            one_by_one = _bound.get() is not None
             if one_by_one or any(new.idempotency_key is not None or new.unique_key is not None for new in news):
                 return [
                     self._enqueue_unique(connection, new, now)
@@ -115,11 +115,11 @@ class SqliteInbox:
             )
         with translated(str(self._database.db_path)), guest(connection):
             self._check_callers(connection)
-        previous, self._bound.connection = self._bound.connection, connection
+        token = _bound.set(connection)
         try:
             yield connection
         finally:
-            self._bound.connection = previous
+            _bound.reset(token)
 
     def _check_callers(self, connection: sqlite3.Connection) -> None:
         databases = connection.execute("PRAGMA database_list").fetchall()
@@ -133,11 +133,11 @@ class SqliteInbox:
 
     def bound(self) -> bool:
         """See Inbox.bound."""
-        return self._bound.connection is not None or self._database.in_transaction
+        return _bound.get() is not None or self._database.in_transaction
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        bound = self._bound.connection
+        bound = _bound.get()
         if bound is not None:
             with translated(str(self._database.db_path)), guest(bound), savepoint(bound):
                 yield bound

@@ -62,9 +62,10 @@ class SqliteUpkeep:
         at = epoch_to_text(now)
         worker = row["locked_by"]
         why = reason if worker in dead and reason else "its lease ran out: the worker died, stopped, or lost the store"
-        # A task that crashed before announces its start before it runs (see worker/runtime.py): if it is still
-        # only claimed, it did not run, and the attempt is not its fault.
-        innocent = row["crashes"] > 0 and row["status"] == "claimed"
+        # The start of such a task is written before it runs (see worker/caution.py): if it is still only claimed,
+        # it did not run, and the attempt is not its fault.
+        cautious = row["crashes"] > 0 or row["attempts"] >= row["max_attempts"]
+        innocent = cautious and row["status"] == "claimed"
         to = TaskStatus.QUEUED if innocent else after_lost_lease(row["attempts"], row["max_attempts"])
         if row["cancel_requested_utc"] is not None:
             to = TaskStatus.CANCELLED

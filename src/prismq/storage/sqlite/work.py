@@ -54,6 +54,16 @@ class SqliteWork:
 
     def exchange(self, batch: Batch, claim: ClaimRequest | None, now: float) -> Exchanged:
         """See WorkStore.exchange."""
+        try:
+            return self._exchange_or_not(batch, claim, now)
+        except QueueDatabaseError as error:
+            if "decode to UTF-8" not in str(error):
+                raise
+            # One row written by hand, in some other encoding, must not stop everybody's work.
+            with self._database.lenient_text():
+                return self._exchange_or_not(batch, claim, now)
+
+    def _exchange_or_not(self, batch: Batch, claim: ClaimRequest | None, now: float) -> Exchanged:
         if not batch and not (claim is not None and self._worth_a_transaction(claim, now)):
             return Exchanged(frozenset(), [])
         try:
@@ -90,11 +100,14 @@ class SqliteWork:
 
     # -- leases
 
-    def renew(self, worker_ids: Sequence[str], lease_s: float, now: float) -> list[RenewedLease]:
+    def renew(
+        self, worker_ids: Sequence[str], lease_s: float, now: float, *, only: Sequence[int] | None = None
+    ) -> list[RenewedLease]:
         """See WorkStore.renew."""
         if not worker_ids:
             return []
-        rows = self._all(_RENEW, (json.dumps(list(worker_ids)), epoch_to_text(now + lease_s)), write=True)
+        tasks = None if only is None else json.dumps(list(only))
+        rows = self._all(_RENEW, (json.dumps(list(worker_ids)), epoch_to_text(now + lease_s), tasks), write=True)
         return [RenewedLease(task_id, token, bool(asked)) for task_id, token, asked in rows]
 
     def cancel_requests(self, worker_id: str) -> list[tuple[int, int]]:

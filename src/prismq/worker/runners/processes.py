@@ -98,6 +98,7 @@ class ProcessRunner:
         except (EOFError, OSError):
             child.process.join(5.0)
             ending = self._died(child, attempt)
+            child.kill()  # user code may have closed the pipe and live on
         attempt.close_gate()
         if ending is None:
             ending = self._died(child, attempt)
@@ -146,7 +147,8 @@ class ProcessRunner:
                 attempt.close_gate()
                 error = MemoryLimitExceeded(f"killed: memory: its process used {used:,} bytes of {limit:,} allowed")
                 return failed(attempt, error, self._surroundings)
-            if not child.process.is_alive():
+            # Its last word may have come between the look at the pipe and the look at the process.
+            if not child.process.is_alive() and not child.pipe.poll(0):
                 return None
 
     def _ended(self, attempt: Attempt, message: tuple[Any, ...]) -> Ending:
