@@ -33,11 +33,14 @@ def test_coroutines_of_one_thread_do_not_share_a_transaction(tmp_path: Path) -> 
     inside, tried = asyncio.Event(), asyncio.Event()
 
     async def roll_back() -> None:
-        with pytest.raises(ZeroDivisionError), q.transaction():
-            await q.aenqueue("mine")
-            inside.set()
-            await tried.wait()
-            raise ZeroDivisionError
+        try:
+            with q.transaction():
+                await q.aenqueue("mine")
+                inside.set()
+                await tried.wait()
+                raise ZeroDivisionError
+        except ZeroDivisionError:
+            pass
 
     async def enqueue() -> None:
         await inside.wait()

@@ -59,9 +59,10 @@ class SqliteWork:
         except QueueDatabaseError as error:
             if "decode to UTF-8" not in str(error):
                 raise
-            # One row written by hand, in some other encoding, must not stop everybody's work.
-            with self._database.lenient_text():
-                return self._exchange_or_not(batch, claim, now)
+        # One row written by hand, in some other encoding, must not stop everybody's work. Not within the `except`:
+        # what the error holds on to is the very statement that stands in the way of the next commit.
+        with self._database.lenient_text():
+            return self._exchange_or_not(batch, claim, now)
 
     def _exchange_or_not(self, batch: Batch, claim: ClaimRequest | None, now: float) -> Exchanged:
         if not batch and not (claim is not None and self._worth_a_transaction(claim, now)):
