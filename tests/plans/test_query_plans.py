@@ -57,6 +57,7 @@ HOT = {
     "set_booked": "-",
     "set_progress": "",
     "set_result": "",
+    "await_result": "",
     "settle": "",
     "start": "",
     "tail_counts": "",

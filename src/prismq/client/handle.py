@@ -11,6 +11,7 @@ from prismq.client.sender import Sender
 from prismq.domain.errors import ResultTimeout, TaskFailed, TaskNotFound
 from prismq.domain.status import TERMINAL, TaskStatus
 from prismq.domain.task import Task, json_object
+from prismq.domain.times import to_epoch
 
 R = TypeVar("R")
 
@@ -60,7 +61,7 @@ class TaskHandle(Generic[R]):
         nothing = threading.Event()
         while True:
             task = self.task()
-            if TaskStatus(task.status) in TERMINAL:
+            if TaskStatus(task.status) in TERMINAL and not _still_returning(task, self._sender.clock.now()):
                 return self._result_of(task)
             if deadline is not None:
                 left_s = deadline - clock.monotonic()
@@ -87,3 +88,8 @@ class TaskHandle(Generic[R]):
             raise TaskFailed(self.id, task.type, task.status, task.error_message)
         value: R = self._decode(task.result)
         return value
+
+
+def _still_returning(task: Task, now: float) -> bool:
+    """A task that its own transaction has completed, and whose function has not returned yet."""
+    return task.lease_until_utc is not None and to_epoch(task.lease_until_utc) > now

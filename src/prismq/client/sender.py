@@ -49,10 +49,15 @@ class Sender:
         """Enqueue one task. Raises QueueDatabaseError; nothing was enqueued then."""
         self._ready()
         if self.around:
+            done: Enqueued | None = None
             with ExitStack() as stack:
                 for layer in self.around:
                     stack.enter_context(layer(new))
                 done = self.store.inbox.enqueue(new, self.clock.now())
+            if done is None:
+                raise PrismqError(
+                    f"middleware round the enqueue of {new.type!r} swallowed its error; nothing was enqueued"
+                )
         else:
             done = self.store.inbox.enqueue(new, self.clock.now())
         self._tell(ev.TaskEnqueued(done.task_id, new.type, new.queue, new.priority, done.created))

@@ -74,7 +74,7 @@ class Batch:
     settlements: list[Settlement] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
     progress: dict[int, Progress] = field(default_factory=dict)
-    results: list[tuple[int, int, str]] = field(default_factory=list)  # (task, token, JSON) after own commit
+    results: list[tuple[int, int, str | None]] = field(default_factory=list)  # (task, token, JSON), see complete_within
 
     def __bool__(self) -> bool:
         return bool(self.settlements or self.logs or self.progress or self.results)
@@ -127,7 +127,10 @@ class WorkStore(Protocol):
         ...
 
     def complete_within(self, connection: Any, settlement: Settlement) -> None:
-        """Complete inside the task's own open transaction. Raises LeaseLost, and changes nothing, if it is lost."""
+        """Complete inside the task's own open transaction. Raises LeaseLost, and changes nothing, if it is lost.
+
+        The result follows with Batch.results; until it comes, the task shows a lease of the usual length.
+        """
         ...
 
     def own_transaction(self) -> AbstractContextManager[Any]:

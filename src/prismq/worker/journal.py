@@ -28,7 +28,7 @@ class Journal:
         self._started: deque[Attempt] = deque()
         self._logs: deque[LogLine] = deque()
         self._progress: dict[int, Progress] = {}
-        self._results: deque[tuple[int, int, str]] = deque()
+        self._results: deque[tuple[int, int, str | None]] = deque()
         self._dropped = 0
         self.on_finish: Callable[[], None] = self._ring
 
@@ -69,8 +69,8 @@ class Journal:
         self._progress[task_id] = Progress(task_id, token, text)
         self._wake.set()
 
-    def result(self, attempt: Attempt, text: str) -> None:
-        """The result of a task that its own transaction has completed."""
+    def result(self, attempt: Attempt, text: str | None) -> None:
+        """The result, or that there is none, of a task that its own transaction has completed."""
         self._results.append((*attempt.key, text))
         self._wake.set()
 
@@ -134,13 +134,16 @@ class Journal:
             # A start that has been announced, or an end that is on its way, says it all.
             if attempt.ended or attempt.was is TaskStatus.PROCESSING or attempt.started_at is None:
                 continue
-            batch.settlements.append(start_of(attempt, attempt.started_at))
+            self.write_start(batch, attempt, attempt.started_at)
 
-
-def start_of(attempt: Attempt, at: float) -> Settlement:
-    """The word that a handler runs; from now on the row is expected to say so."""
-    attempt.was = TaskStatus.PROCESSING
-    return Settlement(attempt.lease, TaskStatus.CLAIMED, TaskStatus.PROCESSING, at, started_at=at)
+    def write_start(self, batch: Batch, attempt: Attempt, at: float) -> None:
+        """Put into `batch` the word that a handler runs; from now on the row is expected to say so."""
+        attempt.was = TaskStatus.PROCESSING
+        start = Settlement(attempt.lease, TaskStatus.CLAIMED, TaskStatus.PROCESSING, at, started_at=at)
+        batch.settlements.append(start)
+        line = self._line_for(start)
+        if line is not None:
+            batch.logs.append(line)
 
 
 def _settle(ending: Ending) -> Settlement | None:

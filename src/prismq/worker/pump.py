@@ -16,7 +16,7 @@ from prismq.storage.contract import Batch, WorkStore
 from prismq.worker.attempt import Attempt, Ending
 from prismq.worker.caution import Caution, wants_caution
 from prismq.worker.claimer import Claimer
-from prismq.worker.journal import Journal, start_of
+from prismq.worker.journal import Journal
 from prismq.worker.options import WorkerOptions
 from prismq.worker.reports import event_of
 from prismq.worker.slots import Slots
@@ -190,7 +190,7 @@ class Pump:
 
     def _announce_next(self) -> None:
         for attempt in self._caution.next(self._free):
-            self._unsent.settlements.append(start_of(attempt, self._clock.now()))
+            self._journal.write_start(self._unsent, attempt, self._clock.now())
             self._announce_first.append(attempt)
 
     def _refuse(self, attempt: Attempt) -> None:

@@ -15,6 +15,9 @@ from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.sqlite.queries import query
 
 MINUTE_S = 60
+# `now` was read before the writer's lock was had; a row enqueued in between is ready all the same. A queued row
+# with a time of its own, which only a hand can write, may so begin a second early.
+READY_SLACK_S = 1.0
 # The lengths that a slot of the statistics may have; with age they fold from each into the next.
 SPANS_S = (MINUTE_S, 600, 3600)
 
@@ -66,7 +69,7 @@ class Ledger:
         self._moved: defaultdict[tuple[str, str, int, str, str], int] = defaultdict(int)
         self._ended: defaultdict[tuple[str, str, str], _Ended] = defaultdict(_Ended)
         self.booked_rows = 0  # by this ledger
-        self.booked_id = self._book_tail(epoch_to_text(now))
+        self.booked_id = self._book_tail(epoch_to_text(now + READY_SLACK_S))
 
     def _book_tail(self, now_text: str) -> int:
         connection = self._connection

@@ -14,7 +14,7 @@ from prismq.domain.limits import PROMOTE_CHUNK
 from prismq.domain.status import LEASED, TaskStatus
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, RenewedLease
-from prismq.storage.sqlite.books import Ledger
+from prismq.storage.sqlite.books import READY_SLACK_S, Ledger
 from prismq.storage.sqlite.claims import claim as take
 from prismq.storage.sqlite.claims import find_lanes, leases_of, pick
 from prismq.storage.sqlite.database import QueueDatabase, guest, savepoint
@@ -30,6 +30,7 @@ _ADD_LOG = query("add_log")
 _ADD_LOG_IF_TASK = query("add_log_if_task")
 _SET_PROGRESS = query("set_progress")
 _SET_RESULT = query("set_result")
+_AWAIT_RESULT = query("await_result")
 _DUE_EXISTS = query("due_exists")
 _NEXT_DUE = query("next_due")
 _PROMOTE = query("promote")
@@ -93,7 +94,7 @@ class SqliteWork:
             if claim is not None:
                 promote(connection, ledger, now_text)
                 lanes, room = find_lanes(connection, claim)
-                ids = pick(connection, claim, lanes, room, now_text) if lanes else []
+                ids = pick(connection, claim, lanes, room, epoch_to_text(now + READY_SLACK_S)) if lanes else []
                 if ids:
                     claimed = take(connection, claim, ids, ledger, now)
             ledger.close()
@@ -133,6 +134,8 @@ class SqliteWork:
             if _Writer(connection, ledger).settle_carefully(Batch(settlements=[settlement])):
                 raise LeaseLost(held.task_id, held.attempt, held.type)
             ledger.close()
+            until = epoch_to_text(now + held.lease_until - held.claimed_at)
+            connection.execute(_AWAIT_RESULT, (until, held.task_id, held.fencing_token))
 
     def own_transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """See WorkStore.own_transaction."""

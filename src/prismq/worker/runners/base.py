@@ -100,7 +100,7 @@ def completed(attempt: Attempt, value: Any, surroundings: Surroundings) -> Endin
         result = handler_of(attempt).arguments.encode_result(value)
     except InvalidArgument as error:
         return failed(attempt, PermanentError(str(error)), surroundings)
-    if attempt.completed_within and result is not None:
+    if attempt.completed_within:
         surroundings.journal.result(attempt, result)
     return Ending(attempt, TaskStatus.COMPLETED, at, result=result)
 
@@ -110,6 +110,7 @@ def failed(attempt: Attempt, error: BaseException, surroundings: Surroundings) -
     at = surroundings.clock.now()
     lease = attempt.lease
     if attempt.completed_within:
+        surroundings.journal.result(attempt, None)
         surroundings.journal.log(
             attempt, at, "WARNING", f"raised after its own transaction had completed it: {error!r}", None
         )

@@ -43,7 +43,7 @@ class _PipeJournal(Journal):
     def progress(self, attempt: Attempt, text: str) -> None:
         self._send(("progress", text))
 
-    def result(self, attempt: Attempt, text: str) -> None:
+    def result(self, attempt: Attempt, text: str | None) -> None:
         self._send(("result", text))
 
 
