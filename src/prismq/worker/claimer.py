@@ -15,6 +15,7 @@ from prismq.worker.options import WorkerOptions
 # worker can have them.
 PREFETCH_AHEAD_S = 0.05
 _ROUTES_KEPT_MAX = 10_000
+_PACE_S = 0.01  # how often the pace is taken
 
 
 class Claimer:
@@ -33,7 +34,7 @@ class Claimer:
         """Learn the pace: `count` tasks have ended by now."""
         self._counted += count
         elapsed = mono - self._since
-        if elapsed >= PREFETCH_AHEAD_S:
+        if elapsed >= _PACE_S:
             self._rate = 0.5 * self._rate + 0.5 * self._counted / elapsed if elapsed < 1.0 else 0.0
             self._counted, self._since = 0, mono
 

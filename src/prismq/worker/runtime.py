@@ -35,11 +35,11 @@ from prismq.worker.runners.processes import ProcessRunner
 from prismq.worker.runners.threads import ThreadRunner
 from prismq.worker.slots import Slots
 
-_FLUSH_AT = 64  # endings that are written without waiting for more
+_FLUSH_AT = 192  # endings that are written without waiting for more
 _FAULTS_MAX = 20  # steps that may fail in a way nobody foresaw before a fresh process is wanted
 _FAULT_WAIT_MAX_S = 5.0
 _MEMORY_LOOK_S = 0.5
-_WATCH_S = 0.1  # how late a row inserted by hand, without a hint, may be seen
+_WATCH_S = 0.2  # how late a row inserted by hand, without a hint, may be seen
 
 
 class Runtime:
@@ -82,6 +82,10 @@ class Runtime:
         self._memory_look_at = 0.0  # monotonic
         self.slots = Slots(options.slots)
         self.journal = Journal(log_level=options.log_level, wake=self._wake)
+        # Endings gather for a moment; not when there are enough, and not when nothing runs any more.
+        self._enough = threading.Event()
+        self.journal.on_finish = self._on_finish
+        self.slots.on_idle = self._enough.set
         claimer = Claimer(self.worker_id, options, handlers, rng)
         self.pump = Pump(
             store.work, handlers, worker_id=self.worker_id, options=options, clock=clock, rng=rng, emit=emit,
@@ -221,8 +225,16 @@ class Runtime:
             return min(_FAULT_WAIT_MAX_S, 0.1 * 2.0 ** min(self._faults, 10))
 
     def _linger(self) -> None:
-        if self.slots.busy and 0 < self.journal.pending < _FLUSH_AT:
-            self._clock.wait(self._stop, LINGER_S)
+        self._enough.clear()
+        # `waiting` too: between two tasks a slot is free for a moment, and more are to come all the same.
+        if (self.slots.busy or self.slots.waiting) and 0 < self.journal.pending < _FLUSH_AT:
+            self._clock.wait(self._enough, LINGER_S)
+
+    def _on_finish(self) -> None:
+        if not self._wake.is_set():
+            self._wake.set()
+        if self.journal.pending >= _FLUSH_AT and not self._enough.is_set():
+            self._enough.set()
 
     def _keeper_loop(self) -> None:
         while not self._stop.is_set():
@@ -231,7 +243,7 @@ class Runtime:
             self._keeper_wake.clear()
 
     def _watch_loop(self) -> None:
-        listener, mark = self._listener, None
+        listener, mark, tell_keeper = self._listener, None, False
         while not self._stop.is_set():
             if listener is not None:
                 try:
@@ -249,8 +261,12 @@ class Runtime:
                     continue
                 hinted, mark = seen != mark, seen
             if hinted:
-                self.keeper.looked = True
                 self._wake.set()
+                tell_keeper = True
+            elif tell_keeper:
+                # A little later, once for many hints: a cancellation can wait where a claim should not.
+                tell_keeper = False
+                self.keeper.looked = True
                 self._keeper_wake.set()
 
     def _check_recycling(self) -> None:

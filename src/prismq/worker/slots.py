@@ -26,6 +26,7 @@ class Slots:
         self._closed = False
         self.on_loop_work: Callable[[], None] = lambda: None
         self.start_thread: Callable[[], None] = lambda: None
+        self.on_idle: Callable[[], None] = lambda: None
 
     @property
     def size(self) -> int:
@@ -94,8 +95,11 @@ class Slots:
             if self._for_threads and self._idle_threads:
                 self._changed.notify()
             tell_loop = bool(self._for_loop)
+            idle = not self._busy and not tell_loop and not self._for_threads
         if tell_loop:
             self.on_loop_work()
+        elif idle:
+            self.on_idle()
 
     def resize(self, size: int) -> None:
         """More or fewer slots from now on; running tasks are left alone."""
