@@ -34,4 +34,4 @@ FILTER_CHUNK = 1_000
 # Entries a journal holds while its store is out of reach; past this, logs are dropped and counted.
 JOURNAL_LOGS_MAX = 50_000
 # What a worker may hold beyond its slots; more would be lost time for others if it died.
-PREFETCH_MAX = 256
+PREFETCH_MAX = 512

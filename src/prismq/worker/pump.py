@@ -22,7 +22,7 @@ from prismq.worker.reports import event_of
 from prismq.worker.slots import Slots
 
 START_DELAY_S = 0.05  # a start is written within 100 ms; a task that ends sooner costs one update less
-LINGER_S = 0.004  # while others still run, endings gather this long before they are written
+LINGER_S = 0.005  # while others still run, endings gather this long before they are written
 _RETRY_MIN_S, _RETRY_MAX_S = 0.05, 5.0
 
 

@@ -35,7 +35,7 @@ from prismq.worker.runners.processes import ProcessRunner
 from prismq.worker.runners.threads import ThreadRunner
 from prismq.worker.slots import Slots
 
-_FLUSH_AT = 192  # endings that are written without waiting for more
+_FLUSH_AT = 384  # endings that are written without waiting for more
 _FAULTS_MAX = 20  # steps that may fail in a way nobody foresaw before a fresh process is wanted
 _FAULT_WAIT_MAX_S = 5.0
 _MEMORY_LOOK_S = 0.5
