@@ -51,9 +51,7 @@ def find(version: str) -> str | None:
     probe = "import sys, venv, ensurepip, sqlite3; print('%d.%d' % sys.version_info[:2])"
     for python in candidates(version):
         try:
-            ran = subprocess.run(
-                [python, "-c", probe], capture_output=True, text=True, timeout=60, check=False
-            )
+            ran = subprocess.run([python, "-c", probe], capture_output=True, text=True, timeout=60, check=False)
         except (OSError, subprocess.TimeoutExpired):
             continue
         if ran.returncode == 0 and ran.stdout.strip() == version:
@@ -92,9 +90,7 @@ def say(line: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", default="2", help="pytest-xdist workers")
-    parser.add_argument(
-        "--only", default="", help='versions to use, such as "3.10 3.13", or "none"; empty: all'
-    )
+    parser.add_argument("--only", default="", help='versions to use, such as "3.10 3.13", or "none"; empty: all')
     options = parser.parse_args()
 
     others = [version for version in supported() if version != DEFAULT]
