@@ -183,7 +183,11 @@ def claim(
     cursor = connection.cursor()
     cursor.row_factory = None  # tuples: sqlite3.Row costs as much again to unpack
     until = epoch_to_text(now + request.lease_s)
-    rows = cursor.execute(_CLAIM, (to_json(ids).decode(), request.worker_id, until, epoch_to_text(now))).fetchall()
+    try:
+        cursor.execute(_CLAIM, (to_json(ids).decode(), request.worker_id, until, epoch_to_text(now)))
+        rows = cursor.fetchall()
+    finally:
+        cursor.close()  # a row that cannot be read would leave the statement open, and in the way of the next commit
     for task_id, _, _, type_, queue, priority, *_ in rows:
         ledger.move(task_id, queue, type_, priority, "queued", "claimed")
     return rows
