@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -83,10 +84,9 @@ def test_a_worker_that_goes_on_after_its_lease_was_given_away_changes_nothing(
         [run] = wait_until(lambda: read(history), "it runs", WAIT_S)
         os.kill(run.pid, signal.SIGSTOP)
         wait_until(lambda: _runs(history, handle.id) == 2, "another took it over", WAIT_S)
-        try:
+        # Where the supervisor was quicker and has killed it, it changes nothing either.
+        with contextlib.suppress(ProcessLookupError):
             os.kill(run.pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pytest.skip("the supervisor was quicker than this machine")
         assert handle.result(WAIT_S) == 1.0
         supervisor.stop()
     ends = look(
