@@ -99,9 +99,9 @@ def test_a_worker_that_goes_on_after_its_lease_was_given_away_changes_nothing(
 def test_a_task_that_holds_the_interpreter_for_longer_than_its_lease_runs_once(
     q: PrismQ, database: Path, history: Path, task: str
 ) -> None:
-    with supervised(database, env=_env(history), processes=2, lease_duration_seconds=2) as supervisor:
+    with supervised(database, env=_env(history), processes=2, lease_duration_seconds=4) as supervisor:
         wait_until(lambda: len(supervisor.registered()) == 2, "two workers", WAIT_S)
-        handle = apps.power.enqueue(9000000) if task == "power" else apps.hold_the_gil.enqueue(6)
+        handle = apps.power.enqueue(14000000) if task == "power" else apps.hold_the_gil.enqueue(9)
         handle.result(100)
         [run] = read(history)
         assert run.end is not None
