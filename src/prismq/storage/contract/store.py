@@ -1,0 +1,87 @@
+"""All of them together, over one database."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from prismq.storage.contract.inbox import Inbox
+from prismq.storage.contract.insight import Insight
+from prismq.storage.contract.queues import QueueAdmin
+from prismq.storage.contract.schedules import ScheduleStore
+from prismq.storage.contract.tasks import TaskAdmin
+from prismq.storage.contract.upkeep import Upkeep
+from prismq.storage.contract.work import WorkStore
+from prismq.storage.contract.workers import WorkerRegistry
+
+
+class Store(Protocol):
+    """A queue's storage: the narrow protocols above, over one database."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """Putting work in."""
+        ...
+
+    @property
+    def work(self) -> WorkStore:
+        """What workers need."""
+        ...
+
+    @property
+    def tasks(self) -> TaskAdmin:
+        """Looking at tasks and acting on them."""
+        ...
+
+    @property
+    def workers(self) -> WorkerRegistry:
+        """Who works here."""
+        ...
+
+    @property
+    def queues(self) -> QueueAdmin:
+        """Pause, resume, limit."""
+        ...
+
+    @property
+    def schedules(self) -> ScheduleStore:
+        """Periodic tasks."""
+        ...
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What has to happen anyway."""
+        ...
+
+    @property
+    def insight(self) -> Insight:
+        """Figures."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """For people: which engine, where; without credentials."""
+        ...
+
+    def initialise(self) -> list[int]:
+        """Create or upgrade the schema; the versions applied. Raises QueueSchemaError where it must not."""
+        ...
+
+    def pending(self) -> list[int]:
+        """The versions that `initialise()` would apply. Raises QueueSchemaError where it must not."""
+        ...
+
+    def prepare(self) -> None:
+        """Create the schema in a new, empty place. Raises QueueSchemaError where an older one wants migrating."""
+        ...
+
+    def change_mark(self) -> int:
+        """A number that changes when another connection has written; cheap enough to ask often."""
+        ...
+
+    def check(self) -> None:
+        """Raise QueueDatabaseError unless the store can be read and written now."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection of this process."""
+        ...
