@@ -23,12 +23,15 @@ from prismq.domain.backoff import Backoff
 from prismq.domain.handler import ExecutorKind, Handler
 from prismq.domain.task import NewTask
 from prismq.observability.fanout import Fanout, Listener
-from prismq.observability.logs import configure_logging, log_listener
+from prismq.observability.logs import LogListener, configure_logging
 from prismq.storage.contract import Schedule, Store
 from prismq.storage.open import open_store
 from prismq.storage.wakeup import LoopbackAnnouncer
 
 if TYPE_CHECKING:
+    from prismq.observability.health import Health
+    from prismq.observability.timeline import Moment
+    from prismq.observability.why import Explanation
     from prismq.testing import TestingQueue
     from prismq.worker.embedded import EmbeddedWorker
     from prismq.worker.runners.base import Around
@@ -61,7 +64,7 @@ class PrismQ:
     ) -> None:
         self._target = _Target.of(database, durability, busy_timeout)
         self._adopt = adopt
-        self._fanout = Fanout(log_listener())
+        self._fanout = Fanout(LogListener())
         self._registry = Registry()
         self._around: list[Around] = []
         self._around_enqueue: list[AroundEnqueue] = []
@@ -310,6 +313,34 @@ class PrismQ:
         self._prepare()
         handler = self._registry.handlers.get(self._operator.get(task_id).type)
         return TaskHandle(self._sender, task_id, handler.arguments.decode_result if handler else _decode_plain)
+
+    # -- asking
+
+    def why(self, task: int | TaskHandle[Any]) -> Explanation:
+        """Why a task is not running, and when it is expected to; of one that has ended, what happened.
+
+        `task`: an id, or a handle, whose enqueue may have found an earlier task by its key. Raises TaskNotFound.
+        """
+        from prismq.observability.why import explain
+
+        found_by_key = isinstance(task, TaskHandle) and not task.created
+        task_id = task.id if isinstance(task, TaskHandle) else task
+        return explain(self.store, task_id, self._clock.now(), deduplicated=found_by_key)
+
+    def timeline(self, task_id: int) -> list[Moment]:
+        """The whole story of a task, oldest first, and what is to come. Raises TaskNotFound."""
+        from prismq.observability.timeline import timeline
+
+        return timeline(self.store, task_id)
+
+    def health(self, *, timeout: float = 2.0) -> Health:
+        """How the queue is: database, workers, progress, backlog, failures, dead letters, disk.
+
+        `timeout`: seconds that the store may take to answer. Never raises for one that is away.
+        """
+        from prismq.observability.health import check_health
+
+        return check_health(self._store, self._clock, timeout_s=timeout)
 
     # -- working
 

@@ -6,7 +6,6 @@ can be a crash, a stop, a jump of the clock, or a store that is busy.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -91,7 +90,7 @@ class SimulatedWorker:
         clock, q = world.clock, world.q
         self.work = FaultyWork(q.store.work)
         store: Any = Holding(q.store, self.work)
-        self.journal = Journal(log_level="DEBUG", wake=threading.Event())
+        self.journal = Journal(log_level="DEBUG")
         self.slots = Slots(OPTIONS.slots)
         options = replace(OPTIONS, prefetch=world.rng.choice([0, 3, None]))
         rng = Random(world.rng.random())

@@ -204,6 +204,21 @@ class TasksPruned:
     count: int
 
 
+@dataclass(frozen=True)
+class BackupMade:
+    path: str
+    size_bytes: int
+    took_s: float
+
+
+@dataclass(frozen=True)
+class ChoreFailed:
+    """Something that the housekeeping does (`backup`, `archive`) could not be done; it is tried again."""
+
+    chore: str
+    error: str
+
+
 Event = (
     TaskEnqueued
     | TasksEnqueued
@@ -229,8 +244,19 @@ Event = (
     | StoreRecovered
     | ScheduleFired
     | TasksPruned
+    | BackupMade
+    | ChoreFailed
 )
 Emit = Callable[[Event], None]
+
+
+def wanted(emit: Emit, kind: type[Event]) -> bool:
+    """Whether anybody listens to such events: where thousands a second are not, they need not be made.
+
+    An Emit, and a listener behind it, may say so with a method `wants(kind)`; without it they get everything.
+    """
+    wants: Callable[[type[Event]], bool] | None = getattr(emit, "wants", None)
+    return wants is None or wants(kind)
 
 
 def emit_nothing(event: Event) -> None:

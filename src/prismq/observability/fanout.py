@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from prismq.domain.events import Event
+from prismq.domain.events import Event, wanted
 
 Listener = Callable[[Event], None]
 _logger = logging.getLogger("prismq.queue")
@@ -25,6 +25,10 @@ class Fanout:
     def remove(self, listener: Listener) -> None:
         """Call it no more."""
         self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether any listener wants such events; see `prismq.domain.events.wanted`."""
+        return any(wanted(listener, kind) for listener in self._listeners)
 
     def __call__(self, event: Event) -> None:
         """Emit."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -38,24 +37,33 @@ _LEVELS: dict[type, tuple[int, str]] = {
     ev.StoreRecovered: (logging.INFO, "store_recovered"),
     ev.ScheduleFired: (logging.INFO, "schedule_fired"),
     ev.TasksPruned: (logging.INFO, "tasks_pruned"),
+    ev.BackupMade: (logging.INFO, "backup_made"),
+    ev.ChoreFailed: (logging.ERROR, "housekeeping_failed"),
 }
 _OF_THE_QUEUE = (ev.TaskEnqueued, ev.TasksEnqueued)
 
 
-def log_listener() -> Callable[[Event], None]:
-    """A listener that writes events through structlog, to the loggers `prismq.queue` and `prismq.worker`.
+class LogListener:
+    """Writes events through structlog, to the loggers `prismq.queue` and `prismq.worker`.
 
     Nothing is built, and structlog is not imported, for a level that nobody listens to.
     """
-    queue, worker = logging.getLogger("prismq.queue"), logging.getLogger("prismq.worker")
-    routes = {kind: (queue if kind in _OF_THE_QUEUE else worker, *route) for kind, route in _LEVELS.items()}
 
-    def listen(event: Event) -> None:
-        logger, level, name = routes.get(type(event)) or (worker, logging.DEBUG, type(event).__name__)
+    def __init__(self) -> None:
+        queue, worker = logging.getLogger("prismq.queue"), logging.getLogger("prismq.worker")
+        self._routes = {kind: (queue if kind in _OF_THE_QUEUE else worker, *route) for kind, route in _LEVELS.items()}
+        self._other = (worker, logging.DEBUG)
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether the logger would write such an event."""
+        logger, level, _ = self._routes.get(kind) or (*self._other, "")
+        return logger.isEnabledFor(level)
+
+    def __call__(self, event: Event) -> None:
+        """Write the event."""
+        logger, level, name = self._routes.get(type(event)) or (*self._other, type(event).__name__)
         if logger.isEnabledFor(level):
             _structured(logger.name).log(level, name, **fields_of(event))
-
-    return listen
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -69,20 +68,46 @@ class LoopbackAnnouncer:
             self._socket = None
 
 
-class LoopbackListener:
-    """A worker's ear: a datagram socket on loopback. Anyone there may send; a hint only makes it look."""
+class Ear(Protocol):
+    """The side that works. Something to select on, so that one thread can wait for several of them."""
+
+    def fileno(self) -> int:
+        """The socket to wait for."""
+        ...
+
+    def heard(self) -> bool:
+        """Take in what has come, without waiting; those that have gathered count as one. False: it was no hint.
+
+        Raises OSError where nothing will come any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class LoopbackEar:
+    """A datagram socket on loopback. Anyone there may send; a hint only makes the worker look. Raises OSError."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.setblocking(False)
-        self.port: int = self._socket.getsockname()[1]
+        try:
+            self._socket.bind(("127.0.0.1", 0))
+            self._socket.setblocking(False)
+            self.port: int = self._socket.getsockname()[1]
+        except OSError:
+            self._socket.close()
+            raise
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for a hint; those that have gathered count as one. False when the time is over."""
-        ready, _, _ = select.select([self._socket], [], [], timeout_s)
-        if not ready:
-            return False
+    def fileno(self) -> int:
+        """See Ear.fileno."""
+        return self._socket.fileno()
+
+    def heard(self) -> bool:
+        """See Ear.heard."""
+        if self._socket.fileno() < 0:
+            raise OSError("closed")
         for _ in range(1000):
             try:
                 self._socket.recv(16)
@@ -91,5 +116,5 @@ class LoopbackListener:
         return True
 
     def close(self) -> None:
-        """Stop listening."""
+        """See Ear.close."""
         self._socket.close()

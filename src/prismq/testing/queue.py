@@ -61,7 +61,7 @@ class TestingQueue:
         self._clock = clock
         options = WorkerOptions(name=_WORKER)
         store = app.store
-        journal = Journal(log_level="DEBUG", wake=threading.Event())
+        journal = Journal(log_level="DEBUG")
         rng = Random(0)
         slots = Slots(options.slots)
         surroundings = Surroundings(store.work, journal, clock, rng, app.around)

@@ -44,7 +44,9 @@ class TaskLog:
 
     def log(self, level: str, message: str, **details: Any) -> None:
         """Keep a line. `details` becomes JSON; what is not JSON is kept as its repr. Never fails the task."""
-        self._report(str(level), storable(str(message)[:LOG_MESSAGE_CHARS_MAX]), _details(details) if details else None)
+        self._report(
+            str(level), storable(str(message)[:LOG_MESSAGE_CHARS_MAX]), details_json(details) if details else None
+        )
 
     def debug(self, message: str, **details: Any) -> None:
         """Keep a DEBUG line."""
@@ -138,7 +140,7 @@ class TaskContext:
         Raises TaskCancelled where the task was asked to stop.
         """
         self.check_cancelled()
-        self._reporter.progress(_details({"done": done, "total": total, "note": note}))
+        self._reporter.progress(details_json({"done": done, "total": total, "note": note}))
 
     @property
     def cancelled(self) -> bool:
@@ -168,7 +170,8 @@ class TaskContext:
         return self._reporter.transaction()
 
 
-def _details(value: dict[str, Any]) -> str:
+def details_json(value: dict[str, Any]) -> str:
+    """Details of a log line as JSON, whatever is in them; past their bound, the beginning of it."""
     try:
         text = to_json(value, fallback=repr, inf_nan_mode="strings").decode()
     except (PydanticSerializationError, ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from prismq.worker.application import Application
 from prismq.worker.housekeeper import Housekeeper
 from prismq.worker.options import WorkerOptions
+from prismq.worker.probe import Probe
 from prismq.worker.runtime import Runtime
 
 
@@ -30,8 +31,10 @@ class EmbeddedWorker:
             app=reference or _reference_of(app), database=app.database,
         )  # fmt: skip
         self.housekeeper = Housekeeper(
-            store, app.clock, rng, app.emit, lease_s=options.lease_s, retention=options.retention
-        )
+            store, app.clock, rng, app.emit, lease_s=options.lease_s, retention=options.retention,
+            archive_dir=options.archive_dir, backups=options.backups,
+        )  # fmt: skip
+        self.probe = Probe(options.probe, app.clock, poll_s=options.poll_s)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_house, name="prismq-housekeeper", daemon=True)
 
@@ -48,9 +51,16 @@ class EmbeddedWorker:
         return self.runtime.worker_id
 
     def start(self) -> None:
-        """Begin to work. Raises QueueDatabaseError where the store cannot be used."""
+        """Begin to work. Raises QueueDatabaseError where the store cannot be used, and ConfigurationError where
+        probes cannot be answered as asked."""
         declare_schedules(self._app)
-        self.runtime.start()
+        self.probe.start()
+        try:
+            self.runtime.start()
+        except BaseException:
+            self.probe.close()
+            raise
+        self.probe.watch(self.runtime)
         self._thread.start()
 
     def stop(self, grace: float | None = None) -> int:
@@ -58,6 +68,8 @@ class EmbeddedWorker:
         left = self.runtime.stop(grace)
         self._stop.set()
         self._thread.join(5.0)
+        self.probe.close()
+        self.housekeeper.close()
         return left
 
     def _keep_house(self) -> None:

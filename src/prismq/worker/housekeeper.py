@@ -7,9 +7,10 @@ from random import Random
 
 from prismq.clock import Clock
 from prismq.domain import events as ev
-from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.errors import QueueDatabaseError, QueueMaintenanceError
 from prismq.domain.outcome import describe
 from prismq.storage.contract import Retention, Store
+from prismq.worker.copies import BackupPlan, Pruner, ScheduledBackups
 from prismq.worker.reaper import Reaper
 from prismq.worker.scheduler import Scheduler
 
@@ -22,13 +23,24 @@ class Housekeeper:
     """`step()` runs what is due of reaper, scheduler, pruner, folding and booking."""
 
     def __init__(
-        self, store: Store, clock: Clock, rng: Random, emit: ev.Emit, *, lease_s: float, retention: Retention
+        self,
+        store: Store,
+        clock: Clock,
+        rng: Random,
+        emit: ev.Emit,
+        *,
+        lease_s: float,
+        retention: Retention,
+        archive_dir: str | None = None,
+        backups: BackupPlan | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._rng = rng
         self._emit = emit
         self._retention = retention
+        self._pruner = Pruner(store, retention, clock, archive_dir)
+        self._backups = None if backups is None else ScheduledBackups(store, backups, clock, emit)
         self.reaper = Reaper(store.upkeep, clock, emit, lease_s=lease_s)
         self._scheduler = Scheduler(store.schedules, clock, emit)
         start = clock.monotonic()
@@ -39,7 +51,16 @@ class Housekeeper:
             (self._prune, [start + _PRUNE_S * rng.random()]),
             (self._fold, [start + _FOLD_S * rng.random()]),
         ]
+        if self._backups is not None:
+            self._chores.append((self._backups.step, [start]))
+        self._archive_failed: str | None = None
         self.last_error: str | None = None
+
+    def close(self) -> None:
+        """Give up what takes long, and let go of files."""
+        if self._backups is not None:
+            self._backups.close()
+        self._pruner.close()
 
     def step(self) -> float:
         """Do what is due; the seconds until there is more."""
@@ -66,7 +87,14 @@ class Housekeeper:
         return 0.0 if self._store.upkeep.book(self._clock.now()) else _BOOK_S
 
     def _prune(self) -> float:
-        pruned = self._store.upkeep.prune(self._retention, self._clock.now())
+        try:
+            pruned = self._pruner.step()
+        except QueueMaintenanceError as error:
+            if str(error) != self._archive_failed:  # told once, and tried again for as long as it takes
+                self._archive_failed = str(error)
+                self._emit(ev.ChoreFailed("archive", str(error)))
+            return _PRUNE_S
+        self._archive_failed = None
         self._store.workers.forget(self._clock.now() - self._retention.workers_s)
         if pruned:
             self._emit(ev.TasksPruned(pruned))

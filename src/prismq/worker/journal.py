@@ -5,7 +5,6 @@ Appending is lock-free (a deque's append is atomic), so that a task never waits 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -21,21 +20,16 @@ from prismq.worker.options import LogLevel
 class Journal:
     """Gathers endings, starts, log lines and progress for the next exchange with the store."""
 
-    def __init__(self, *, log_level: LogLevel, wake: threading.Event) -> None:
+    def __init__(self, *, log_level: LogLevel, ring: Callable[[], None] = lambda: None) -> None:
         self._floor = RANKS[log_level]
-        self._wake = wake
+        self._ring = ring
         self._endings: deque[Ending] = deque()
         self._started: deque[Attempt] = deque()
         self._logs: deque[LogLine] = deque()
         self._progress: dict[int, Progress] = {}
         self._results: deque[tuple[int, int, str | None]] = deque()
         self._dropped = 0
-        self.on_finish: Callable[[], None] = self._ring
-
-    def _ring(self) -> None:
-        # The pump clears the event before it takes what there is: while it is set, nothing is missed.
-        if not self._wake.is_set():
-            self._wake.set()
+        self.on_finish: Callable[[], None] = ring
 
     # -- from any thread
 
@@ -61,18 +55,18 @@ class Journal:
             self._dropped += 1
             return
         self._logs.append(LogLine(attempt.lease.task_id, at, level, message, details, attempt.lease.attempt))
-        self._wake.set()
+        self._ring()
 
     def progress(self, attempt: Attempt, text: str) -> None:
         """The latest progress replaces what has not been written yet."""
         task_id, token = attempt.key
         self._progress[task_id] = Progress(task_id, token, text)
-        self._wake.set()
+        self._ring()
 
     def result(self, attempt: Attempt, text: str | None) -> None:
         """The result, or that there is none, of a task that its own transaction has completed."""
         self._results.append((*attempt.key, text))
-        self._wake.set()
+        self._ring()
 
     # -- from the thread that settles
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from prismq.domain.limits import PREFETCH_MAX
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.storage.contract import Retention
+from prismq.worker.copies import BackupPlan
+from prismq.worker.probe import ProbeOptions
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -38,6 +40,9 @@ class WorkerOptions:
     max_memory_bytes: int | None = None
     attempts_cap: int | None = None  # fewer attempts than a task's own number, where an operator wants that
     retention: Retention = field(default=DEFAULT_RETENTION)
+    archive_dir: str | None = None  # None: what is past its retention is deleted without a trace
+    backups: BackupPlan | None = None
+    probe: ProbeOptions = field(default=ProbeOptions())
 
     @property
     def prefetch_max(self) -> int:

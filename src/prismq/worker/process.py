@@ -19,6 +19,7 @@ from prismq.config import WorkerConfig
 from prismq.domain.errors import ConfigurationError, QueueDatabaseError, QueueSchemaError
 from prismq.worker.application import Application
 from prismq.worker.loading import load
+from prismq.worker.probe import Probe
 from prismq.worker.runtime import Runtime
 from prismq.worker.settings import options_of
 
@@ -40,6 +41,7 @@ class Order:
     restarts: int
     log_level: str
     log_json: bool
+    number: int = 0  # of the processes of its supervisor
 
     def to_line(self) -> str:
         """One line of JSON."""
@@ -57,6 +59,8 @@ class WorkerProcess:
         self._config = WorkerConfig(**order.config)
         self._runtime: Runtime | None = None
         self._replace = False
+        options = options_of(self._config)
+        self._probe = Probe(options.probe, app.clock, number=order.number, poll_s=options.poll_s)
 
     def tell(self, word: str) -> None:
         """`drain`: stop gracefully. `fast`: at once."""
@@ -67,7 +71,14 @@ class WorkerProcess:
         self._stop.set()
 
     def run(self) -> int:
-        """Work; the exit code."""
+        """Work; the exit code. Raises ConfigurationError where probes cannot be answered as asked."""
+        self._probe.start()
+        try:
+            return self._work()
+        finally:
+            self._probe.close()
+
+    def _work(self) -> int:
         runtime = self._start()
         if runtime is None:
             return EXIT_DRAINED
@@ -106,6 +117,7 @@ class WorkerProcess:
                 wait_s = min(wait_s * 2, _START_RETRY_S[1])
                 continue
             self._runtime = runtime
+            self._probe.watch(runtime)
             return runtime
         return None
 

@@ -22,7 +22,6 @@ from prismq.worker.reports import event_of
 from prismq.worker.slots import Slots
 
 START_DELAY_S = 0.05  # a start is written within 100 ms; a task that ends sooner costs one update less
-LINGER_S = 0.005  # while others still run, endings gather this long before they are written
 _RETRY_MIN_S, _RETRY_MAX_S = 0.05, 5.0
 
 
@@ -139,16 +138,19 @@ class Pump:
         for entry in batch.settlements:
             if entry.to is TaskStatus.PROCESSING and entry.lease[:2] not in lost:
                 self._emit(ev.TaskStarted(entry.lease, entry.at))
+        tell_start = ev.wanted(self._emit, ev.TaskStarted)
+        tell_completion = ev.wanted(self._emit, ev.TaskCompleted)
         for ending in endings:
             attempt = ending.attempt
             self.attempts.pop(attempt.key, None)
             if attempt.key in lost or attempt.stop_why == "lost":
                 self._emit(ev.LeaseLostEvent(attempt.lease))
                 continue
-            if attempt.was is TaskStatus.CLAIMED and attempt.started_at is not None:
+            if tell_start and attempt.was is TaskStatus.CLAIMED and attempt.started_at is not None:
                 self._emit(ev.TaskStarted(attempt.lease, attempt.started_at))
             self._count(ending.to, ending.counts)
-            self._emit(event_of(ending))
+            if tell_completion or ending.to is not TaskStatus.COMPLETED:
+                self._emit(event_of(ending))
         if endings:
             self._claimer.finished(len(endings), mono)
             self.total += len(endings)
@@ -171,10 +173,12 @@ class Pump:
 
     def _take_in(self, leases: list[Lease], mono: float) -> list[Attempt]:
         ready = []
+        tell = ev.wanted(self._emit, ev.TaskClaimed)
         for lease in leases:
             attempt = Attempt(lease, self._handlers.get(lease.type), mono)
             self.attempts[attempt.key] = attempt
-            self._emit(ev.TaskClaimed(lease))
+            if tell:
+                self._emit(ev.TaskClaimed(lease))
             if attempt.handler is None:
                 self._refuse(attempt)
             elif wants_caution(lease):

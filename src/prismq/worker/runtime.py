@@ -21,25 +21,25 @@ from prismq.domain.outcome import describe
 from prismq.domain.status import TaskStatus
 from prismq.domain.worker import Worker, WorkerCommand, WorkerStatus
 from prismq.storage.contract import Store, WorkerReport
-from prismq.storage.wakeup import LoopbackListener
+from prismq.storage.wakeup import LoopbackEar
 from prismq.version import __version__
 from prismq.worker.attempt import Attempt, Ending
+from prismq.worker.bell import Bell
 from prismq.worker.claimer import Claimer
+from prismq.worker.driver import Driver
 from prismq.worker.journal import Journal
 from prismq.worker.keeper import Keeper
 from prismq.worker.options import WorkerOptions
-from prismq.worker.pump import LINGER_S, Pump
+from prismq.worker.pump import Pump
 from prismq.worker.runners.base import Around, Surroundings, failed
 from prismq.worker.runners.loop import LoopRunner
 from prismq.worker.runners.processes import ProcessRunner
 from prismq.worker.runners.threads import ThreadRunner
 from prismq.worker.slots import Slots
 
-_FLUSH_AT = 384  # endings that are written without waiting for more
 _FAULTS_MAX = 20  # steps that may fail in a way nobody foresaw before a fresh process is wanted
 _FAULT_WAIT_MAX_S = 5.0
 _MEMORY_LOOK_S = 0.5
-_WATCH_S = 0.2  # how late a row inserted by hand, without a hint, may be seen
 
 
 class Runtime:
@@ -74,32 +74,34 @@ class Runtime:
         self._supervisor_id = supervisor_id
         self._restarts = restarts
         self.worker_id = worker_id or f"{options.name}-{uuid.UUID(int=rng.getrandbits(128)).hex[:12]}"
-        self._wake = threading.Event()
+        self._bell = Bell()
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._keeper_wake = threading.Event()
         self._faults = 0
         self._memory_look_at = 0.0  # monotonic
         self.slots = Slots(options.slots)
-        self.journal = Journal(log_level=options.log_level, wake=self._wake)
-        # Endings gather for a moment; not when there are enough, and not when nothing runs any more.
-        self._enough = threading.Event()
-        self.journal.on_finish = self._on_finish
-        self.slots.on_idle = self._enough.set
+        self.journal = Journal(log_level=options.log_level, ring=self._bell.ring)
         claimer = Claimer(self.worker_id, options, handlers, rng)
         self.pump = Pump(
             store.work, handlers, worker_id=self.worker_id, options=options, clock=clock, rng=rng, emit=emit,
             journal=self.journal, claimer=claimer, slots=self.slots,
         )  # fmt: skip
+        self._driver = Driver(
+            self._step, journal=self.journal, slots=self.slots, bell=self._bell, clock=clock, changed=self._changed,
+            calm=self._calm,
+        )  # fmt: skip
+        self.journal.on_finish = self._driver.on_finish
         surroundings = Surroundings(store.work, self.journal, clock, rng, around, options.attempts_cap)
         self._processes = ProcessRunner(app, database, surroundings, stop_grace_s=options.stop_grace_s) if app else None
         in_process = self._processes.run if self._processes else _no_application(surroundings)
-        self._threads = ThreadRunner(self.slots, surroundings, in_process)
+        self._threads = ThreadRunner(self.slots, surroundings, in_process, self._driver.help)
         self._loop = LoopRunner(self.slots, surroundings)
         self.keeper = Keeper(self, store, options, clock, emit, self._on_stranded, self._on_stuck)
         self._status = WorkerStatus.ACTIVE
         self._note: str | None = None
-        self._listener: LoopbackListener | None = None
+        self._ear: LoopbackEar | None = None
+        self._mark: int | None = None
         self._running: list[threading.Thread] = []
         self._reported = self._reporting = (0, 0, 0)
         self._process = psutil.Process(os.getpid())
@@ -113,15 +115,16 @@ class Runtime:
         """Register, and begin to work in threads of its own."""
         if self.options.hints:
             try:
-                self._listener = LoopbackListener()
+                self._ear = LoopbackEar()
             except OSError:  # no loopback in this sandbox: polling alone then
-                self._listener = None
+                self._ear = None
+            else:
+                self._bell.add(self._ear)
         self.register()
         self._emit(ev.WorkerRegistered(self.worker_id, socket.gethostname(), os.getpid(), self.slots.size))
         for name, loop in (
-            ("pump", self._pump_loop),
+            ("pump", lambda: self._driver.run(self._stop.is_set)),
             ("keeper", self._keeper_loop),
-            ("watcher", self._watch_loop),
         ):
             thread = threading.Thread(target=loop, name=f"prismq-{name}", daemon=True)
             thread.start()
@@ -131,7 +134,7 @@ class Runtime:
         """Claim no more, give back what has not started, let the rest end."""
         self._change(WorkerStatus.DRAINING, "draining")
         self.pump.pause("given back: the worker drains")
-        self._wake.set()
+        self._bell.ring()
 
     def hurry(self) -> None:
         """Wait no longer for what still runs."""
@@ -144,7 +147,7 @@ class Runtime:
         self.pump.pause("given back: the worker stops")
         for attempt in self.held():
             attempt.tell_to_stop("shutdown", self._clock.monotonic())
-        self._wake.set()
+        self._bell.ring()
 
     @property
     def idle(self) -> bool:
@@ -176,7 +179,7 @@ class Runtime:
             self.interrupt()
             self.wait_idle(self.options.stop_grace_s)
         self._stop.set()
-        self._wake.set()
+        self._bell.ring()
         self._keeper_wake.set()
         self.slots.close()
         for thread in self._running:
@@ -185,8 +188,10 @@ class Runtime:
         self._loop.close()
         if self._processes:
             self._processes.close()
-        if self._listener:
-            self._listener.close()
+        self._driver.close()
+        self._bell.close()
+        if self._ear:
+            self._ear.close()
         self._sign_off()
         self._emit(ev.WorkerStopped(self.worker_id, left, self._clock.monotonic() - self._started_mono))
         return left
@@ -200,17 +205,11 @@ class Runtime:
 
     # -- loops, too small to be wrong
 
-    def _pump_loop(self) -> None:
-        wait_s = 0.0
-        while not (self._stop.is_set() and self.pump.idle):
-            if wait_s > 0:
-                self._clock.wait(self._wake, wait_s)
-                self._linger()
-            self._wake.clear()
-            wait_s = self._guarded(self.pump.step)
-            if self._stop.is_set():
-                return
+    def _step(self) -> float:
+        wait_s = self._guarded(self.pump.step)
+        if not self._stop.is_set():
             self._check_recycling()
+        return wait_s
 
     def _guarded(self, step: Callable[[], float]) -> float:
         """A step that must not end its thread: a worker without it would look alive and do nothing."""
@@ -224,50 +223,24 @@ class Runtime:
                 self._want_exit(f"it failed {self._faults} times, at last with {info.type}: {info.message}")
             return min(_FAULT_WAIT_MAX_S, 0.1 * 2.0 ** min(self._faults, 10))
 
-    def _linger(self) -> None:
-        self._enough.clear()
-        # `waiting` too: between two tasks a slot is free for a moment, and more are to come all the same.
-        if (self.slots.busy or self.slots.waiting) and 0 < self.journal.pending < _FLUSH_AT:
-            self._clock.wait(self._enough, LINGER_S)
-
-    def _on_finish(self) -> None:
-        if not self._wake.is_set():
-            self._wake.set()
-        if self.journal.pending >= _FLUSH_AT and not self._enough.is_set():
-            self._enough.set()
-
     def _keeper_loop(self) -> None:
         while not self._stop.is_set():
             wait_s = self._guarded(self.keeper.step)
             self._clock.wait(self._keeper_wake, wait_s)
             self._keeper_wake.clear()
 
-    def _watch_loop(self) -> None:
-        listener, mark, tell_keeper = self._listener, None, False
-        while not self._stop.is_set():
-            if listener is not None:
-                try:
-                    hinted = listener.wait(_WATCH_S)
-                except (OSError, ValueError):  # closed, or too high a number for select: polling alone from here on
-                    listener = None
-                    continue
-            else:
-                self._clock.wait(self._stop, _WATCH_S)
-                hinted = False
-            if not hinted:
-                try:
-                    seen = self._store.change_mark()
-                except QueueDatabaseError:  # the pump meets it too, and reports it
-                    continue
-                hinted, mark = seen != mark, seen
-            if hinted:
-                self._wake.set()
-                tell_keeper = True
-            elif tell_keeper:
-                # A little later, once for many hints: a cancellation can wait where a claim should not.
-                tell_keeper = False
-                self.keeper.looked = True
-                self._keeper_wake.set()
+    def _changed(self) -> bool:
+        try:
+            seen = self._store.change_mark()
+        except QueueDatabaseError:  # the pump meets it too, and reports it
+            return False
+        before, self._mark = self._mark, seen
+        return seen != before
+
+    def _calm(self) -> None:
+        # Once for many hints, and a little later: a cancellation can wait where a claim should not.
+        self.keeper.looked = True
+        self._keeper_wake.set()
 
     def _check_recycling(self) -> None:
         options = self.options
@@ -304,10 +277,7 @@ class Runtime:
                 continue
             attempt.close_gate()
             self.journal.finish(_forced(attempt, now))
-        try:
-            self.pump.step()
-        except QueueDatabaseError:  # then the lease runs out, or the supervisor returns it
-            return
+        self._driver.step_now(self.options.stop_grace_s)  # where it fails the lease runs out, or is returned
 
     # -- for the keeper
 
@@ -330,7 +300,7 @@ class Runtime:
         elif command is WorkerCommand.DRAIN:
             self.drain()
             self._want_exit(f"drained, {who}")
-        self._wake.set()
+        self._bell.ring()
         self.keeper.report_now()
 
     def _change(self, status: WorkerStatus, why: str) -> None:
@@ -354,7 +324,7 @@ class Runtime:
                 version=__version__,
                 slots=self.slots.size,
                 restarts=self._restarts,
-                hint_port=self._listener.port if self._listener else None,
+                hint_port=self._ear.port if self._ear else None,
                 note=self._note,
             ),
             self._clock.now(),

@@ -6,7 +6,9 @@ import socket
 
 from prismq.config import WorkerConfig
 from prismq.storage.contract import Retention
+from prismq.worker.copies import BackupPlan
 from prismq.worker.options import WorkerOptions
+from prismq.worker.probe import ProbeOptions
 
 _MB = 1_048_576
 
@@ -37,4 +39,14 @@ def options_of(config: WorkerConfig) -> WorkerOptions:
             config.log_retention_seconds,
             config.worker_retention_seconds,
         ),
+        archive_dir=config.archive_dir,
+        backups=backup_plan(config),
+        probe=ProbeOptions(config.probe_file, config.probe_host, config.probe_port, config.probe_stale_seconds),
     )
+
+
+def backup_plan(config: WorkerConfig) -> BackupPlan | None:
+    """The scheduled backups that `config` asks for; None where it asks for none."""
+    if config.backup_interval_seconds is None:
+        return None
+    return BackupPlan(config.backup_interval_seconds, config.backup_keep, config.backup_dir)

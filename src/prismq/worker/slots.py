@@ -60,13 +60,11 @@ class Slots:
         if tell_loop:
             self.on_loop_work()
 
-    def next_for_thread(self, *, finished: bool) -> Attempt | None:
-        """The next task for a thread; waits for one. `finished`: the thread gives back a slot first.
+    def next_for_thread(self) -> Attempt | None:
+        """The next task for a thread; waits for one.
 
         None where the thread should end: closed, or more threads than slots.
         """
-        if finished:
-            self.give_back()
         with self._changed:
             self._idle_threads += 1
             try:
@@ -80,6 +78,14 @@ class Slots:
             finally:
                 self._idle_threads -= 1
 
+    def free(self) -> None:
+        """A thread's task has ended, and the thread asks for the next one: no other need wake up for it."""
+        with self._changed:
+            self._busy -= 1
+            tell_loop = bool(self._for_loop)
+        if tell_loop:
+            self.on_loop_work()
+
     def next_for_loop(self) -> Attempt | None:
         """The next task for the event loop, or None where there is none or no slot is free."""
         with self._changed:
@@ -89,7 +95,7 @@ class Slots:
             return self._for_loop.popleft()
 
     def give_back(self) -> None:
-        """A task has ended; its slot is free."""
+        """A task of the loop has ended; its slot is free."""
         with self._changed:
             self._busy -= 1
             if self._for_threads and self._idle_threads:

@@ -80,6 +80,8 @@ class Supervisor:
             app.emit,
             lease_s=self._options.lease_s,
             retention=self._options.retention,
+            archive_dir=self._options.archive_dir,
+            backups=self._options.backups,
         )
         self._seats = [_Seat(number) for number in range(config.processes)]
         self._ending = False
@@ -145,6 +147,7 @@ class Supervisor:
         """Stop the housekeeping."""
         self._stop_housekeeping.set()
         self._thread.join(5.0)
+        self._housekeeper.close()
 
     def _keep_house(self) -> None:
         while not self._stop_housekeeping.is_set():
@@ -163,6 +166,7 @@ class Supervisor:
             restarts=seat.restarts,
             log_level=self._log_level,
             log_json=self._log_json,
+            number=seat.number,
         )
         seat.process = subprocess.Popen(
             [sys.executable, "-m", "prismq.worker.process"], stdin=subprocess.PIPE, text=True, encoding="utf-8"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from prismq.domain.limits import BOOK_CHUNK
-from prismq.domain.sketch import Sketch
+from prismq.domain.sketch import Sketch, bin_of
 from prismq.domain.status import check_transition
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.sqlite.queries import query
@@ -101,6 +102,12 @@ class Ledger:
         if task_id <= self.booked_id:
             self._moved[queue, type_, priority, before, after] += 1
 
+    def move_all(self, ids: Sequence[int], queue: str, type_: str, priority: int, before: str, after: str) -> None:
+        """The same for many tasks that are alike. `ids` is not empty."""
+        check_transition(ids[0], before, after)
+        booked = self.booked_id
+        self._moved[queue, type_, priority, before, after] += sum([task_id <= booked for task_id in ids])
+
     def change(self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]) -> None:
         """The same for a (status, priority) that became another; the status may be the same."""
         if before[0] != after[0]:
@@ -131,6 +138,22 @@ class Ledger:
         if run_s is not None:
             entry.run_s += run_s
             entry.run.add(run_s)
+
+    def ended_all(self, queue: str, type_: str, outcome: str, ends: Iterable[tuple[int, float, float]]) -> None:
+        """The same for many whose handlers ran: (attempts, wait in seconds, run in seconds) of each."""
+        entry = self._ended[queue, type_, outcome]
+        wait_bins, run_bins = entry.wait.bins, entry.run.bins
+        for attempts, wait_s, run_s in ends:
+            entry.tasks += 1
+            entry.attempts += attempts
+            if attempts > 1:
+                entry.retried += 1
+            entry.wait_s += wait_s
+            entry.run_s += run_s
+            number = bin_of(wait_s)
+            wait_bins[number] = wait_bins.get(number, 0) + 1
+            number = bin_of(run_s)
+            run_bins[number] = run_bins.get(number, 0) + 1
 
     def close(self) -> None:
         """Write what was summed; the last thing before the commit."""

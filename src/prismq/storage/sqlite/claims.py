@@ -61,7 +61,7 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
             continue
         routes = [route for (route,) in connection.execute(_READY_ROUTES, (queue,)).fetchall()]
         # A type written by hand may be a blob: nobody serves that.
-        fitting = [route for route in routes if isinstance(route, str) and request.can_serve(*_parts(route))]
+        fitting = [route for route in routes if isinstance(route, str) and request.can_serve(*parts_of(route))]
         if len(fitting) == len(routes) and routes:
             lanes.append(Lane(queue, None))
         else:
@@ -69,7 +69,8 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
     return lanes, room
 
 
-def _parts(route: str) -> tuple[str, str]:
+def parts_of(route: str) -> tuple[str, str]:
+    """The type and the compatibility of a route."""
     type_, newline, compatibility = route.partition("\n")
     return (type_, compatibility) if newline else (type_, "{}")
 
@@ -188,8 +189,11 @@ def claim(
         rows = cursor.fetchall()
     finally:
         cursor.close()  # a row that cannot be read would leave the statement open, and in the way of the next commit
-    for task_id, _, _, type_, queue, priority, *_ in rows:
-        ledger.move(task_id, queue, type_, priority, "queued", "claimed")
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        alike.setdefault(row[3:6], []).append(row[0])
+    for (type_, queue, priority), taken in alike.items():
+        ledger.move_all(taken, queue, type_, priority, "queued", "claimed")
     return rows
 
 

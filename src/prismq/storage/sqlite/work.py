@@ -14,6 +14,7 @@ from prismq.domain.limits import PROMOTE_CHUNK
 from prismq.domain.status import LEASED, TaskStatus
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, RenewedLease
+from prismq.storage.sqlite.blocks import execute_blocks
 from prismq.storage.sqlite.books import READY_SLACK_S, Ledger
 from prismq.storage.sqlite.claims import claim as take
 from prismq.storage.sqlite.claims import find_lanes, leases_of, pick
@@ -192,13 +193,23 @@ class _Writer:
         """The usual way: every row is as its holder left it, so a few statements write them all."""
         self._progress(batch)
         self._expect(_START, rows.starts)
-        self._expect(_COMPLETE, rows.completions)
+        if execute_blocks(self._connection, _COMPLETE, rows.completions) != len(rows.completions):
+            raise _Mismatch
         self._expect(_SETTLE, rows.others)
+        alike: dict[tuple[str, str, int, TaskStatus], list[Settlement]] = {}
         for entry in batch.settlements:
             lease = entry.lease
+            if entry.to is TaskStatus.COMPLETED and entry.started_at is not None:
+                alike.setdefault((lease.queue, lease.type, lease.priority, entry.was), []).append(entry)
+                continue
             before = "claimed" if entry.to is TaskStatus.PROCESSING else _WORD[entry.was]
             self._record(entry, lease.queue, lease.type, lease.priority, before)
-        self._rest(batch, _ADD_LOG, rows.logs)
+        for (queue, type_, priority, was), entries in alike.items():
+            ids = [entry.lease.task_id for entry in entries]
+            self._ledger.move_all(ids, queue, type_, priority, _WORD[was], "completed")
+            self._ledger.ended_all(queue, type_, "completed", map(_spent, entries))
+        execute_blocks(self._connection, _ADD_LOG, rows.logs)
+        self._rest(batch)
         return frozenset()
 
     def _expect(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
@@ -232,7 +243,8 @@ class _Writer:
             self._write_one(entry, held["revision"], status)
             self._record(entry, held["queue"], held["type"], held["priority"], status.value)
         kept = [line for line in batch.logs if (line.task_id, line.attempt) not in gone]
-        self._rest(batch, _ADD_LOG_IF_TASK, _log_rows(kept))
+        self._connection.executemany(_ADD_LOG_IF_TASK, _log_rows(kept))
+        self._rest(batch)
         return frozenset(lost)
 
     def _write_one(self, entry: Settlement, revision: int, before: TaskStatus) -> None:
@@ -260,6 +272,8 @@ class _Writer:
         if entry.error is not None and entry.error.type == "TaskTimeout":
             ledger.ended(queue, type_, "timed_out")
         if entry.error is not None or entry.to is TaskStatus.CANCELLED:
+            if entry.to is TaskStatus.FAILED and lease.attempt >= lease.max_attempts:
+                ledger.ended(queue, type_, "used_up")
             self._connection.execute(_ADD_ATTEMPT, _attempt_row(entry))
 
     def _progress(self, batch: Batch) -> None:
@@ -270,12 +284,11 @@ class _Writer:
                 [(entry.text, entry.task_id, entry.fencing_token) for entry in batch.progress.values()],
             )
 
-    def _rest(self, batch: Batch, add_log: str, logs: list[tuple[Any, ...]]) -> None:
-        connection = self._connection
-        if logs:
-            connection.executemany(add_log, logs)
+    def _rest(self, batch: Batch) -> None:
         if batch.results:
-            connection.executemany(_SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results])
+            self._connection.executemany(
+                _SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results]
+            )
 
 
 def outcome_of(entry: Settlement) -> str:
@@ -287,6 +300,13 @@ def outcome_of(entry: Settlement) -> str:
     if entry.to is TaskStatus.QUEUED:
         return "released"
     return str(entry.to)
+
+
+def _spent(entry: Settlement) -> tuple[int, float, float]:
+    lease, at = entry.lease, entry.at
+    started = at if entry.started_at is None else entry.started_at
+    wait_s, run_s = started - lease.run_after, at - started
+    return lease.attempt, max(0.0, wait_s), max(0.0, run_s)
 
 
 def _expected(entry: Settlement) -> int:
@@ -309,8 +329,8 @@ def _start_row(entry: Settlement, revision: int) -> tuple[Any, ...]:
 def _completion_row(entry: Settlement, revision: int, before: TaskStatus) -> tuple[Any, ...]:
     lease = entry.lease
     return (
-        _text(entry.started_at), epoch_to_text(entry.at), entry.result, lease.task_id, lease.fencing_token, revision,
-        before.value,
+        lease.task_id, lease.fencing_token, revision, _WORD[before], _text(entry.started_at), epoch_to_text(entry.at),
+        entry.result,
     )  # fmt: skip
 
 

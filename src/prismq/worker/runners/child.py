@@ -31,7 +31,7 @@ class _PipeJournal(Journal):
     """A journal whose words go to the parent at once."""
 
     def __init__(self, send: Any) -> None:
-        super().__init__(log_level="DEBUG", wake=threading.Event())
+        super().__init__(log_level="DEBUG")
         self._send = send
 
     def started(self, attempt: Attempt) -> None:

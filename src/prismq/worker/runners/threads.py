@@ -39,7 +39,10 @@ class ThreadRunner:
         slots: Slots,
         surroundings: Surroundings,
         run_in_process: Callable[[Attempt], Ending] | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
+        """`between` is called in each thread between two tasks."""
+        self._between = between
         self._slots = slots
         self._surroundings = surroundings
         self._run_in_process = run_in_process
@@ -51,18 +54,15 @@ class ThreadRunner:
         threading.Thread(target=self._loop, name=f"prismq-slot-{self._number}", daemon=True).start()
 
     def _loop(self) -> None:
-        finished = False
-        while True:
-            attempt = self._slots.next_for_thread(finished=finished)
-            if attempt is None:
-                return
+        while (attempt := self._slots.next_for_thread()) is not None:
             try:
                 ending = self.run(attempt)
             except BaseException as late:  # noqa: BLE001 - without an ending the task would be held for ever
                 # An interrupt that arrived after the handler's own frames were left, or a fault of ours.
                 ending = failed(attempt, late, self._surroundings)
             self._surroundings.journal.finish(ending)
-            finished = True
+            self._slots.free()
+            self._between()
 
     def run(self, attempt: Attempt) -> Ending:
         """Run one attempt here and now, in the calling thread."""
