@@ -44,6 +44,8 @@ def test_check_passes_on_a_working_store_and_not_on_an_empty_one(engine: Engine)
 def test_the_change_mark_changes_when_another_has_written_and_only_then(engine: Engine, clock: FakeClock) -> None:
     other = engine.another()
     mark = engine.store.change_mark()
+    if mark is None:  # asking is not cheap here: hints and polling are what there is
+        return
     assert engine.store.change_mark() == mark
     other.inbox.enqueue(a_task(), clock.now())
     changed = engine.store.change_mark()

@@ -241,10 +241,14 @@ def test_keys_that_hold_nothing_any_more_do_not_pile_up(engine: Engine, clock: F
 # -- the books
 
 
-def test_book_counts_new_rows_a_bounded_number_a_call(store: Store, clock: FakeClock) -> None:
+def test_book_goes_on_in_bounded_steps_until_all_is_booked(store: Store, clock: FakeClock) -> None:
     assert store.upkeep.book(clock.now()) == 0
     store.inbox.enqueue_many([a_task() for _ in range(BOOK_CHUNK + 5)], clock.now())
-    assert [store.upkeep.book(clock.now()) for _ in range(3)] == [BOOK_CHUNK, 5, 0]
+    steps = [store.upkeep.book(clock.now()) for _ in range(3)]
+    assert 0 < steps[0] <= BOOK_CHUNK
+    assert steps[1] <= BOOK_CHUNK
+    assert steps[2] == 0
+    assert store.insight.depth() == store.insight.recount()
 
 
 def test_a_great_gap_in_the_ids_does_not_hold_up_the_books(engine: Engine, clock: FakeClock) -> None:
@@ -434,7 +438,11 @@ def test_statistics_do_not_grow_for_ever(store: Store, clock: FakeClock) -> None
 @pytest.mark.parametrize("created", ["", "yesterday", "2026-01-01T10:20:30Z", "12345"])
 def test_a_strange_time_of_creation_does_not_stop_upkeep(engine: Engine, clock: FakeClock, created: str) -> None:
     store = engine.store
-    engine.hand("INSERT INTO task_queue (type, payload, created_at_utc) VALUES ('t', '{}', ?)", (created,))
+    try:
+        engine.hand("INSERT INTO task_queue (type, payload, created_at_utc) VALUES ('t', '{}', ?)", (created,))
+    except engine.refusal:  # an engine with a type for times does not take it
+        assert store.tasks.count(TaskFilter()) == 0
+        return
     store.upkeep.book(clock.now())
     complete(store, clock, claim_one(store, clock))
     clock.advance(2 * DAY)

@@ -8,9 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import psycopg
+
 from prismq.storage.contract import Store
+from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.store import PostgresStore
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.store import SqliteStore
+from tests.helpers.postgres import server
 
 
 class Engine(Protocol):
@@ -36,6 +41,11 @@ class Engine(Protocol):
 
     def callers_connection(self) -> Any:
         """A connection such as a user's own program has, made without our code."""
+        ...
+
+    @property
+    def refusal(self) -> type[Exception]:
+        """What `hand` raises where the database does not take a value."""
         ...
 
 
@@ -77,6 +87,11 @@ class SqliteEngine:
         """See Engine.callers_connection."""
         return self._connect()
 
+    @property
+    def refusal(self) -> type[Exception]:
+        """See Engine.refusal."""
+        return sqlite3.Error
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=5)
         self._connections.append(connection)
@@ -100,4 +115,79 @@ def sqlite_engine(folder: Path) -> Iterator[SqliteEngine]:
         engine.close()
 
 
-ENGINES: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {"sqlite": sqlite_engine}
+class PostgresEngine:
+    """A database of the test's own on this process's private server. The test's clock rules, not the server's."""
+
+    def __init__(self) -> None:
+        self.server = server()
+        self.name = self.server.new_queue()
+        self.url = self.server.url(self.name)
+        self._stores: list[PostgresStore] = []
+        self._connections: list[psycopg.Connection[Any]] = []
+        self.store: PostgresStore = self.another()
+        self._tool = self.callers_connection()
+        self._tool.autocommit = True
+
+    def another(self, *, prepare: bool = True) -> PostgresStore:
+        """See Engine.another."""
+        store = self._store()
+        if prepare:
+            store.prepare()
+        return store
+
+    def empty(self) -> PostgresStore:
+        """See Engine.empty."""
+        return self._store(schema=f"empty_{len(self._stores)}")
+
+    def _store(self, **options: Any) -> PostgresStore:
+        store = PostgresStore(PostgresDatabase(self.url, server_clock=False, **options))
+        self._stores.append(store)
+        return store
+
+    def hand(self, sql: str, params: Sequence[Any] = ()) -> None:
+        """See Engine.hand. Parameters are `?`, as on the other engine."""
+        self._run(sql, params)
+
+    def look(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See Engine.look."""
+        return self._run(sql, params).fetchall()
+
+    def _run(self, sql: str, params: Sequence[Any]) -> psycopg.Cursor[tuple[Any, ...]]:
+        if not params:
+            return self._tool.execute(sql)
+        return self._tool.execute(sql.replace("%", "%%").replace("?", "%s"), params)
+
+    def callers_connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """See Engine.callers_connection."""
+        connection = self.server.connect(self.name)
+        self._connections.append(connection)
+        return connection
+
+    @property
+    def refusal(self) -> type[Exception]:
+        """See Engine.refusal."""
+        return psycopg.Error
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for connection in self._connections:
+            connection.close()
+        for store in self._stores:
+            store.close()
+        self.server.drop(self.name)
+
+
+@contextmanager
+def postgres_engine(folder: Path) -> Iterator[PostgresEngine]:
+    """A database each, on one server."""
+    engine = PostgresEngine()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+ENGINES: dict[str, Callable[[Path], AbstractContextManager[Engine]]] = {
+    "sqlite": sqlite_engine,
+    "postgres": postgres_engine,
+}

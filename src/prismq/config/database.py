@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from prismq.domain.errors import ConfigurationError, closest
 
 DATABASE_VARIABLES = ("PRISMQ_DATABASE_URL", "PRISMQ_QUEUE_DB_PATH")  # the first that is set counts
+
+_PASSWORD_OPTION = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 Source = Literal["argument", "environment", "file", "default"]
 
@@ -81,6 +84,6 @@ def without_password(location: str) -> str:
     """A URL with *** for its password; what is no URL stays as it is."""
     if "://" not in location:
         return location
-    scheme, _, rest = location.partition("://")
+    scheme, _, rest = _PASSWORD_OPTION.sub(r"\1***", location).partition("://")
     login, mark, host = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}:***@{host}" if mark and ":" in login else location
+    return f"{scheme}://{login.partition(':')[0]}:***@{host}" if mark and ":" in login else f"{scheme}://{rest}"

@@ -1,0 +1,134 @@
+"""Figures whose cost does not depend on how many tasks there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.limits import BOOK_CHUNK
+from prismq.domain.times import from_epoch
+from prismq.storage.contract import ClaimRequest, Connections, HeldKey, Outcomes, ReadyRoute, Space
+from prismq.storage.postgres.books import SPANS_S
+from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.folding import Sums, fold_deltas, many_wait
+from prismq.storage.postgres.outlook import ahead, ready_routes
+from prismq.storage.postgres.queries import query
+from prismq.storage.postgres.totals import totals
+
+_DEPTH = query("depth")
+_OUTCOMES = query("outcomes")
+_OUTCOMES_SUMMED = query("outcomes_summed")
+_OLDEST_READY = query("oldest_ready")
+_OLDEST_QUEUED = query("oldest_queued")
+_USED = query("used_bytes")
+_PLAN_BY_INDEX = query("plan_by_index")
+# Of each priority: retries among the first, with their low ids, must not hide who has waited longer.
+_LOOK_AT = 100
+_FOLDINGS_MAX = 500
+
+Depth = dict[tuple[str, str, str, str], int]
+
+
+class PostgresInsight:
+    """The Insight protocol on PostgreSQL."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+
+    def depth(self) -> Depth:
+        """See Insight.depth. What nobody has folded yet is added up here; where that is much it is folded first."""
+        self._spare_readers()
+        return {(queue, type_, status, band): tasks for queue, type_, status, band, tasks in self._all(_DEPTH)}
+
+    def recount(self) -> Depth:
+        """See Insight.recount."""
+        sql = "SELECT queue, type, status, prismq_band(priority), count(*) FROM task_queue GROUP BY 1, 2, 3, 4"
+        return {(queue, type_, status, band): tasks for queue, type_, status, band, tasks in self._all(sql)}
+
+    def outcomes(self, since: float, until: float, *, only: str | None = None, bins: bool = True) -> list[Outcomes]:
+        """See Insight.outcomes."""
+        since += self._database.skew_s()
+        window = {
+            # The slot that it falls into belongs to the window, whatever its length.
+            **{f"since_{span_s}": from_epoch(since - since % span_s) for span_s in SPANS_S},
+            "until": self._database.at(until),
+            "only": only,
+        }
+        self._spare_readers()
+        if not bins:
+            return [Outcomes(*row) for row in self._all(_OUTCOMES_SUMMED, window)]
+        found: list[Outcomes] = []
+        fresh: dict[tuple[str, str, str], Sums] = {}  # one for each batch of each worker: added up here
+        for is_folded, queue, type_, outcome, *row in self._all(_OUTCOMES, window):
+            if is_folded:
+                found.append(Outcomes(queue, type_, outcome, *row))
+            else:
+                fresh.setdefault((queue, type_, outcome), Sums()).add(tuple(row))
+        return found + [Outcomes(*key, *sums.row()) for key, sums in fresh.items()]
+
+    def _spare_readers(self) -> None:
+        """Fold what waits where that is much: nobody may be at work who would."""
+        try:
+            with self._database.reading() as connection:
+                if self._database.in_transaction or not many_wait(connection):
+                    return
+                [(now,)] = connection.execute("SELECT extract(epoch FROM now())::float8").fetchall()
+            for _ in range(_FOLDINGS_MAX):
+                if fold_deltas(self._database, now - self._database.skew_s()) < BOOK_CHUNK:
+                    return
+        except QueueDatabaseError:  # read-only, full or busy: it is added up, which takes longer
+            return
+
+    def totals(self, now: float) -> list[Outcomes]:
+        """See Insight.totals."""
+        with self._database.reading() as connection:
+            return totals(connection)
+
+    def oldest_ready_s(self, now: float) -> float | None:
+        """See Insight.oldest_ready_s."""
+        return max(self.oldest_ready_by_queue(now).values(), default=None)
+
+    def oldest_ready_by_queue(self, now: float) -> dict[str, float]:
+        """The same for each queue that has a ready task."""
+        rows = self._by_index(_OLDEST_READY, {"now": self._database.at(now), "look_at": _LOOK_AT})
+        return {queue: max(0.0, now - self._database.back(since)) for queue, since in rows}
+
+    def oldest_queued_s(self, now: float) -> float | None:
+        """See Insight.oldest_queued_s."""
+        [(since,)] = self._by_index(_OLDEST_QUEUED, {"look_at": _LOOK_AT})
+        return None if since is None else max(0.0, now - self._database.back(since))
+
+    def ready_routes(self, now: float) -> list[ReadyRoute]:
+        """See Insight.ready_routes."""
+        return ready_routes(self._database, now)
+
+    def ahead(self, task_id: int, claim: ClaimRequest, at_most: int) -> int:
+        """See Insight.ahead."""
+        return ahead(self._database, task_id, claim, at_most)
+
+    def held_keys(self, task_id: int) -> list[HeldKey]:
+        """See Insight.held_keys."""
+        sql = "SELECT unique_key, until_utc, pending FROM unique_keys WHERE task_id = %s"
+        return [
+            HeldKey(key, self._database.back(until), pending)
+            for key, until, pending in sorted(self._all(sql, (task_id,)))
+        ]
+
+    def connections(self) -> Connections:
+        """See Insight.connections."""
+        active, total = self._database.connection_counts()
+        return Connections(active, total - active, total)
+
+    def space(self) -> Space:
+        """See Insight.space. The server's disk is out of sight."""
+        [(used,)] = self._all(_USED)
+        return Space(used, None, None)
+
+    def _by_index(self, sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+        with self._database.transaction() as connection:
+            connection.execute(_PLAN_BY_INDEX)
+            return connection.execute(sql, params).fetchall()
+
+    def _all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        with self._database.reading() as connection:
+            return connection.execute(sql, params).fetchall()

@@ -1,0 +1,69 @@
+"""Queues: pause, resume, limit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from prismq.storage.contract import QueueInfo
+from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.insight import PostgresInsight
+from prismq.storage.postgres.queries import query
+
+_PAUSE = query("pause_queue")
+_LIMIT = query("limit_queue")
+_SETTINGS = (
+    "SELECT queue, paused_at_utc, paused_by, max_running FROM queues"
+    " WHERE paused_at_utc IS NOT NULL OR max_running IS NOT NULL"
+)
+
+
+class PostgresQueueAdmin:
+    """The QueueAdmin protocol on PostgreSQL."""
+
+    def __init__(self, database: PostgresDatabase, insight: PostgresInsight) -> None:
+        self._database = database
+        self._insight = insight
+
+    def pause(self, queue: str, by: str, now: float) -> None:
+        """See QueueAdmin.pause."""
+        with self._database.transaction() as connection:
+            connection.execute(_PAUSE, (queue, self._database.at(now), by))
+
+    def resume(self, queue: str) -> bool:
+        """See QueueAdmin.resume."""
+        with self._database.transaction() as connection:
+            cursor = connection.execute(
+                "UPDATE queues SET paused_at_utc = NULL, paused_by = NULL"
+                " WHERE queue = %s AND paused_at_utc IS NOT NULL",
+                (queue,),
+            )
+        return cursor.rowcount > 0
+
+    def limit(self, queue: str, max_running: int | None) -> None:
+        """See QueueAdmin.limit."""
+        with self._database.transaction() as connection:
+            connection.execute(_LIMIT, (queue, max_running))
+
+    def all(self, now: float) -> list[QueueInfo]:
+        """See QueueAdmin.all."""
+        depth: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for (queue, _, status, _), tasks in self._insight.depth().items():
+            depth[queue][status] += tasks
+        with self._database.reading() as connection:
+            rows = connection.execute(_SETTINGS).fetchall()
+        settings = {queue: rest for queue, *rest in rows}
+        ages = self._insight.oldest_ready_by_queue(now)
+        found = []
+        for queue in sorted(set(depth) | set(settings)):
+            paused_at, paused_by, max_running = settings.get(queue, (None, None, None))
+            found.append(
+                QueueInfo(
+                    queue,
+                    None if paused_at is None else self._database.back(paused_at),
+                    paused_by,
+                    max_running,
+                    dict(depth[queue]),
+                    ages.get(queue),
+                )
+            )
+        return found

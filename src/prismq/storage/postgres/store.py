@@ -1,0 +1,81 @@
+"""The store of several machines: the contract's narrow protocols over one PostgreSQL database."""
+
+from __future__ import annotations
+
+from prismq.storage.postgres.accounts import PostgresAccounts
+from prismq.storage.postgres.admin import PostgresTaskAdmin
+from prismq.storage.postgres.audit import PostgresAuditLog
+from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.inbox import PostgresInbox
+from prismq.storage.postgres.insight import PostgresInsight
+from prismq.storage.postgres.keeping import PostgresKeeping
+from prismq.storage.postgres.notify import PostgresWakeups
+from prismq.storage.postgres.queues import PostgresQueueAdmin
+from prismq.storage.postgres.registry import PostgresWorkerRegistry
+from prismq.storage.postgres.schedules import PostgresSchedules
+from prismq.storage.postgres.schema import applied, migrate, pending
+from prismq.storage.postgres.task_logs import PostgresTaskLogs
+from prismq.storage.postgres.transfer import PostgresTransfer
+from prismq.storage.postgres.upkeep import PostgresUpkeep
+from prismq.storage.postgres.work import PostgresWork
+from prismq.storage.wakeup import Wakeups
+
+
+class PostgresStore:
+    """The Store protocol on PostgreSQL."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self.database = database
+        self.inbox = PostgresInbox(database)
+        self.work = PostgresWork(database)
+        self.tasks = PostgresTaskAdmin(database)
+        self.logs = PostgresTaskLogs(database)
+        self.workers = PostgresWorkerRegistry(database)
+        self.insight = PostgresInsight(database)
+        self.queues = PostgresQueueAdmin(database, self.insight)
+        self.schedules = PostgresSchedules(database, self.inbox)
+        self.upkeep = PostgresUpkeep(database)
+        self.transfer = PostgresTransfer(database)
+        self.keeping = PostgresKeeping(database)
+        self.accounts = PostgresAccounts(database)
+        self.audit = PostgresAuditLog(database)
+        self.wakeups: Wakeups = PostgresWakeups(database)
+
+    @property
+    def name(self) -> str:
+        """See Store.name."""
+        return f"PostgreSQL {self.database.name}"
+
+    def initialise(self) -> list[int]:
+        """See Store.initialise."""
+        return migrate(self.database)
+
+    def pending(self) -> list[int]:
+        """See Store.pending."""
+        return pending(self.database)
+
+    def prepare(self) -> None:
+        """See Store.prepare."""
+        if not applied(self.database):
+            migrate(self.database)
+        self.database.require_schema()
+
+    def change_mark(self) -> None:
+        """See Store.change_mark. A look for work costs as little; and NOTIFY tells of it."""
+
+    def check(self) -> None:
+        """See Store.check."""
+        self.database.require_schema()
+        with self.database.transaction() as connection:
+            # A write that leaves nothing behind: a standby, a full disk or missing rights show here.
+            connection.execute("SAVEPOINT prismq_check")
+            connection.execute("INSERT INTO workers (worker_id, status) VALUES (%s, 'stopped')", (f"check {id(self)}",))
+            connection.execute("ROLLBACK TO SAVEPOINT prismq_check")
+
+    def interrupt(self, thread_id: int) -> None:
+        """See Store.interrupt."""
+        self.database.interrupt(thread_id)
+
+    def close(self) -> None:
+        """See Store.close."""
+        self.database.close()
