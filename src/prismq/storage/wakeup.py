@@ -71,6 +71,11 @@ class LoopbackAnnouncer:
 class Ear(Protocol):
     """The side that works. Something to select on, so that one thread can wait for several of them."""
 
+    @property
+    def port(self) -> int | None:
+        """The loopback port at which it is to be told, where that is the way; it goes into the worker's row."""
+        ...
+
     def fileno(self) -> int:
         """The socket to wait for."""
         ...
@@ -95,7 +100,7 @@ class LoopbackEar:
         try:
             self._socket.bind(("127.0.0.1", 0))
             self._socket.setblocking(False)
-            self.port: int = self._socket.getsockname()[1]
+            self.port: int | None = self._socket.getsockname()[1]
         except OSError:
             self._socket.close()
             raise
@@ -118,3 +123,38 @@ class LoopbackEar:
     def close(self) -> None:
         """See Ear.close."""
         self._socket.close()
+
+
+Told = Callable[[str | None], None]  # why hints do not come just now; None: they come again
+
+
+class Wakeups(Protocol):
+    """The two sides of one way to carry hints."""
+
+    def announcer(self, clock: Clock) -> Announcer:
+        """For those who enqueue."""
+        ...
+
+    def ear(self, clock: Clock, told: Told) -> Ear | None:
+        """For a worker; None where there is none to be had, and polling is all there is. `told` may come from
+        another thread."""
+        ...
+
+
+class LoopbackWakeups:
+    """Datagrams to the workers of this machine."""
+
+    def __init__(self, ports: Callable[[], list[int]]) -> None:
+        self._ports = ports
+
+    def announcer(self, clock: Clock) -> Announcer:
+        """See Wakeups.announcer."""
+        return LoopbackAnnouncer(self._ports, clock)
+
+    def ear(self, clock: Clock, told: Told) -> Ear | None:
+        """See Wakeups.ear."""
+        try:
+            return LoopbackEar()
+        except OSError as error:  # no loopback in this sandbox
+            told(f"no loopback port could be opened: {error}")
+            return None

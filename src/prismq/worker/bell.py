@@ -9,19 +9,25 @@ from prismq.storage.wakeup import Ear
 
 
 class Bell:
-    """`ring()` from any thread, `wait()` from one. Ears can be added while nobody waits."""
+    """`ring()` from any thread, `wait()` from one. Its sockets are opened with the first ear or the first wait."""
 
     def __init__(self) -> None:
-        self._near, self._far = socket.socketpair()
-        self._near.setblocking(False)
-        self._far.setblocking(False)
+        self._near: socket.socket | None = None
+        self._far: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._near, selectors.EVENT_READ)
         self._rung = False
-        self._closed = False
+
+    def _open(self) -> None:
+        if self._far is None:
+            self._near, far = socket.socketpair()
+            self._near.setblocking(False)
+            far.setblocking(False)
+            self._selector.register(self._near, selectors.EVENT_READ)
+            self._far = far
 
     def add(self, ear: Ear) -> None:
-        """Wake up for this ear too."""
+        """Wake up for this ear too; while nobody waits."""
+        self._open()
         self._selector.register(ear.fileno(), selectors.EVENT_READ, ear)
 
     def ring(self) -> None:
@@ -33,6 +39,8 @@ class Bell:
 
     def wake(self) -> None:
         """End the wait, without having rung: the thread is to look anew how long it should wait."""
+        if self._far is None:  # nobody has waited yet
+            return
         try:
             self._far.send(b"r")
         except OSError:  # full already, or closed
@@ -49,8 +57,10 @@ class Bell:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until somebody rings, a hint comes or the time is over; True for a hint."""
+        self._open()
         hinted = False
-        for key, _ in self._selector.select(timeout_s):
+        # Looked at after the sockets are there: whoever rang before could not wake anybody.
+        for key, _ in self._selector.select(0 if self._rung else timeout_s):
             if key.data is None:
                 self._quieten()
                 continue
@@ -62,7 +72,7 @@ class Bell:
 
     def _quieten(self) -> None:
         try:
-            while self._near.recv(64):
+            while self._near is not None and self._near.recv(64):
                 continue
         except OSError:
             return
@@ -71,5 +81,6 @@ class Bell:
         """Let go of the sockets. Rings are ignored from now on."""
         self._rung = True
         self._selector.close()
-        self._near.close()
-        self._far.close()
+        for end in (self._near, self._far):
+            if end is not None:
+                end.close()

@@ -18,20 +18,23 @@ from prismq.domain.errors import PermanentError, QueueDatabaseError
 from prismq.domain.handler import Handler
 from prismq.domain.lease import ErrorInfo
 from prismq.domain.outcome import describe
+from prismq.domain.redaction import Redactor
 from prismq.domain.status import TaskStatus
 from prismq.domain.worker import Worker, WorkerCommand, WorkerStatus
 from prismq.storage.contract import Store, WorkerReport
-from prismq.storage.wakeup import LoopbackEar
+from prismq.storage.wakeup import Ear
 from prismq.version import __version__
 from prismq.worker.attempt import Attempt, Ending
 from prismq.worker.bell import Bell
+from prismq.worker.capture import Capture
 from prismq.worker.claimer import Claimer
 from prismq.worker.driver import Driver
 from prismq.worker.journal import Journal
 from prismq.worker.keeper import Keeper
 from prismq.worker.options import WorkerOptions
 from prismq.worker.pump import Pump
-from prismq.worker.runners.base import Around, Surroundings, failed
+from prismq.worker.runners.base import Around, Surroundings, Tracing, failed
+from prismq.worker.runners.child import ChildSetup
 from prismq.worker.runners.loop import LoopRunner
 from prismq.worker.runners.processes import ProcessRunner
 from prismq.worker.runners.threads import ThreadRunner
@@ -46,7 +49,8 @@ class Runtime:
     """One worker: slots, runners, the pump that talks to the store, and the keeper beside it.
 
     `app` names the application for `executor="process"` (`module:name`); without it such tasks fail with
-    a message. Its identity is a boot id: a restarted worker is another worker.
+    a message. `program_log` is how such processes log, see ChildSetup. Its identity is a boot id: a restarted
+    worker is another worker.
     """
 
     def __init__(
@@ -64,6 +68,9 @@ class Runtime:
         worker_id: str | None = None,
         supervisor_id: str | None = None,
         restarts: int = 0,
+        tracing: Tracing | None = None,
+        redactor: Redactor | None = None,
+        program_log: tuple[str, bool] | None = None,
     ) -> None:
         self.options = options
         self._store = store
@@ -77,7 +84,7 @@ class Runtime:
         self._bell = Bell()
         self._stop = threading.Event()
         self._hurry = threading.Event()
-        self._keeper_wake = threading.Event()
+        self._keeper_wake, self._watch_wake = threading.Event(), threading.Event()
         self._faults = 0
         self._memory_look_at = 0.0  # monotonic
         self.slots = Slots(options.slots)
@@ -89,21 +96,28 @@ class Runtime:
         )  # fmt: skip
         self._driver = Driver(
             self._step, journal=self.journal, slots=self.slots, bell=self._bell, clock=clock, changed=self._changed,
-            calm=self._calm,
+            calm=self._calm, starved=lambda: self.pump.starved, remote=store.work.is_remote,
         )  # fmt: skip
         self.journal.on_finish = self._driver.on_finish
-        surroundings = Surroundings(store.work, self.journal, clock, rng, around, options.attempts_cap)
-        self._processes = ProcessRunner(app, database, surroundings, stop_grace_s=options.stop_grace_s) if app else None
+        surroundings = Surroundings(
+            store.work, self.journal, clock, rng, around, options.attempts_cap, tracing, options.capture,
+            redactor or Redactor(),
+        )  # fmt: skip
+        setup = ChildSetup(options.capture, options.log_level, program_log)
+        self._processes = (
+            ProcessRunner(app, database, surroundings, stop_grace_s=options.stop_grace_s, setup=setup) if app else None
+        )
+        self._capture = Capture(options.capture)
         in_process = self._processes.run if self._processes else _no_application(surroundings)
         self._threads = ThreadRunner(self.slots, surroundings, in_process, self._driver.help)
         self._loop = LoopRunner(self.slots, surroundings)
         self.keeper = Keeper(self, store, options, clock, emit, self._on_stranded, self._on_stuck)
         self._status = WorkerStatus.ACTIVE
         self._note: str | None = None
-        self._ear: LoopbackEar | None = None
+        self._ear: Ear | None = None
         self._mark: int | None = None
         self._running: list[threading.Thread] = []
-        self._reported = self._reporting = (0, 0, 0)
+        self._reported = self._reporting = (0, 0, 0, 0.0)
         self._process = psutil.Process(os.getpid())
         self._started_mono = clock.monotonic()
         self.on_want_exit: Callable[[str], None] = lambda reason: None
@@ -114,17 +128,16 @@ class Runtime:
     def start(self) -> None:
         """Register, and begin to work in threads of its own."""
         if self.options.hints:
-            try:
-                self._ear = LoopbackEar()
-            except OSError:  # no loopback in this sandbox: polling alone then
-                self._ear = None
-            else:
+            self._ear = self._store.wakeups.ear(self._clock, self._on_hints)
+            if self._ear is not None:
                 self._bell.add(self._ear)
         self.register()
+        self._capture.start()
         self._emit(ev.WorkerRegistered(self.worker_id, socket.gethostname(), os.getpid(), self.slots.size))
         for name, loop in (
             ("pump", lambda: self._driver.run(self._stop.is_set)),
             ("keeper", self._keeper_loop),
+            ("watch", self._watch_loop),
         ):
             thread = threading.Thread(target=loop, name=f"prismq-{name}", daemon=True)
             thread.start()
@@ -181,6 +194,7 @@ class Runtime:
         self._stop.set()
         self._bell.ring()
         self._keeper_wake.set()
+        self._watch_wake.set()
         self.slots.close()
         for thread in self._running:
             if thread is not threading.current_thread():
@@ -192,6 +206,7 @@ class Runtime:
         self._bell.close()
         if self._ear:
             self._ear.close()
+        self._capture.stop()
         self._sign_off()
         self._emit(ev.WorkerStopped(self.worker_id, left, self._clock.monotonic() - self._started_mono))
         return left
@@ -225,9 +240,15 @@ class Runtime:
 
     def _keeper_loop(self) -> None:
         while not self._stop.is_set():
-            wait_s = self._guarded(self.keeper.step)
+            wait_s = self._guarded(self.keeper.talk)
+            self._watch_wake.set()  # what was just told to stop may need a nudge
             self._clock.wait(self._keeper_wake, wait_s)
             self._keeper_wake.clear()
+
+    def _watch_loop(self) -> None:
+        while not self._stop.is_set():
+            self._clock.wait(self._watch_wake, self._guarded(self.keeper.watch))
+            self._watch_wake.clear()
 
     def _changed(self) -> bool:
         try:
@@ -235,7 +256,13 @@ class Runtime:
         except QueueDatabaseError:  # the pump meets it too, and reports it
             return False
         before, self._mark = self._mark, seen
-        return seen != before
+        return seen != before  # always equal where the store has no mark
+
+    def _on_hints(self, lost: str | None) -> None:
+        if lost is None:
+            self._emit(ev.HintsRecovered(self.worker_id))
+        else:
+            self._emit(ev.HintsLost(self.worker_id, lost, self.options.poll_s))
 
     def _calm(self) -> None:
         # Once for many hints, and a little later: a cancellation can wait where a claim should not.
@@ -261,6 +288,7 @@ class Runtime:
             self.on_want_exit(reason)
 
     def _on_stranded(self, reason: str) -> None:
+        self._emit(ev.WorkerStateChanged(self.worker_id, "stranded", reason))
         self._want_exit(reason)
 
     def _on_stuck(self, attempt: Attempt) -> None:
@@ -330,6 +358,10 @@ class Runtime:
             self._clock.now(),
         )
 
+    def renewed(self, attempt: Attempt, at: float, until: float) -> None:
+        """The lease of an attempt that has run for a while was renewed."""
+        self.journal.renewed(attempt, at, until)
+
     def report_written(self) -> None:
         """The last report has reached the store: its counts are not said again."""
         self._reported = self._reporting
@@ -337,8 +369,8 @@ class Runtime:
     def report(self) -> WorkerReport:
         """What is to be said with the next heartbeat; counts are since the last."""
         pump = self.pump
-        done = (pump.completed, pump.failed, pump.retried)
-        since = tuple(new - old for new, old in zip(done, self._reported, strict=True))
+        done = (pump.completed, pump.failed, pump.retried, pump.run_s)
+        completed, failed, retried, run_s = (new - old for new, old in zip(done, self._reported, strict=True))
         self._reporting = done
         with self._process.oneshot():
             cpu, memory = self._process.cpu_percent(), int(self._process.memory_info().rss)
@@ -347,7 +379,7 @@ class Runtime:
             note = "the store cannot be reached"
         return WorkerReport(
             self.worker_id, self._status.value, self.slots.size, self.slots.busy, len(pump.attempts),
-            since[0], since[1], since[2], pump.last_claim_at, pump.last_look_at, cpu, memory, note,
+            int(completed), int(failed), int(retried), pump.last_claim_at, pump.last_look_at, cpu, memory, note, run_s,
         )  # fmt: skip
 
 

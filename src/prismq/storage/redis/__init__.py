@@ -1,0 +1,1 @@
+"""Redis: carries hints and live events, and is never the truth."""
