@@ -56,7 +56,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "init", "worker", "enqueue", "status", "tasks", "queues", "workers", "schedules", "migrate", "config"
     }  # fmt: skip
     assert {path[1] for path in ALL if path[0] == "tasks"} == {
-        "list", "show", "logs", "retry", "cancel", "delete", "run-now", "priority"
+        "list", "show", "timeline", "logs", "retry", "cancel", "delete", "run-now", "priority"
     }  # fmt: skip
 
 

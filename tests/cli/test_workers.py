@@ -8,7 +8,7 @@ import pytest
 
 from prismq import PrismQ, Worker
 from prismq.domain.worker import WorkerCommand
-from tests.cli.conftest import Cli, add_worker
+from tests.cli.conftest import Cli, add_worker, set_task
 
 
 def asked(q: PrismQ, worker_id: str) -> list[tuple[WorkerCommand, int | None]]:
@@ -49,9 +49,11 @@ def test_a_worker_that_does_not_look_for_waiting_work_is_shown_as_such(cli: Cli,
     from prismq.domain.times import from_epoch
 
     q.enqueue("add", {})
+    set_task(q, 1, run_after_utc="2020-01-01 00:00:00.000")
     add_worker(q, last_look_utc=from_epoch(q.clock.now() - 90))
     assert cli("workers", "list", "--json").json[0]["condition"] == "not consuming"
-    assert "reports, but does not look for the work that waits" in cli("workers", "list").out
+    out = cli("workers", "list").out
+    assert "reports, but has claimed nothing for 1 m 30 s while tasks wait that it could run" in out
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ class Exit(IntEnum):
     OK = 0
     FAILED = 1  # unhealthy, the task failed, not found, refused
     USAGE = 2
+    UNHEALTHY = 2  # of `prismq health` alone, as those who ask for it again and again expect
     DATABASE = 3
     CONFIGURATION = 4
     INTERRUPTED = 130
@@ -19,7 +20,7 @@ class Exit(IntEnum):
 MEANINGS: dict[Exit, str] = {
     Exit.OK: "done",
     Exit.FAILED: "not healthy, the task failed, what was named does not exist, or the confirmation was refused",
-    Exit.USAGE: "wrong usage: an unknown command or option, or a value that cannot be",
+    Exit.USAGE: "wrong usage: an unknown command or option, or a value that cannot be; of `prismq health`: unhealthy",
     Exit.DATABASE: "the database is missing or cannot be used",
     Exit.CONFIGURATION: "a wrong setting, or an application that cannot be loaded",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",

@@ -12,10 +12,12 @@ from prismq.cli.exits import Exit
 from prismq.cli.options import seconds_of
 
 if TYPE_CHECKING:
-    from prismq.cli.health import Health, Unserved, Window, WorkerView
+    from prismq.observability.condition import WorkerView
+    from prismq.observability.health import Health
+    from prismq.observability.window import Window
     from prismq.storage.contract import QueueInfo
 
-HOUR_S, DAY_S = 3600.0, 86_400.0
+_TIMEOUT_S = 30.0  # people wait longer than an orchestrator
 
 
 def register(app: typer.Typer) -> None:
@@ -34,27 +36,20 @@ def register(app: typer.Typer) -> None:
 
         Ends with 0 where it is healthy, and with 1 where it is degraded or unhealthy.
         """
-        from prismq.cli import health
+        from prismq.observability.facts import gather
+        from prismq.observability.health import Limits, assess
 
-        oldest_ready_max_s = seconds_of(max_age, "--max-age")
+        limits = Limits(oldest_ready_s=seconds_of(max_age, "--max-age"))
         with call.queue() as q:
-            store, now = q.store, q.clock.now()
-            queues = store.queues.all(now)
-            workers = health.views(store.workers.all(), queues, now, call.settings.worker.heartbeat_interval_seconds)
-            left_alone = health.unserved(store.insight.depth(), queues, workers)
-            hour = health.window_of(store.insight.outcomes(now - HOUR_S, now), HOUR_S)
-            day = health.window_of(store.insight.outcomes(now - DAY_S, now), DAY_S)
-            verdict = health.assess(
-                queues, workers, left_alone, hour,
-                now=now, next_due=store.work.next_due(), oldest_ready_max_s=oldest_ready_max_s,
-            )  # fmt: skip
-            oldest_s = store.insight.oldest_ready_s(now)
-            name = store.name
+            facts = gather(q.store, q.clock, timeout_s=_TIMEOUT_S)
+            if facts.error is not None:
+                raise facts.error
+            found = assess(facts, heartbeat_s=call.settings.worker.heartbeat_interval_seconds, limits=limits)
         if call.as_json:
-            output.print_json(_json(name, now, verdict, queues, workers, left_alone, oldest_s, hour, day))
+            output.print_json(_json(found))
         else:
-            _print(name, verdict, queues, workers, oldest_s, hour, day)
-        return Exit.OK if exit_zero or verdict.level == "healthy" else Exit.FAILED
+            _print(found)
+        return Exit.OK if exit_zero or found.status == "healthy" else Exit.FAILED
 
 
 def queue_json(one: QueueInfo) -> dict[str, Any]:
@@ -86,65 +81,69 @@ def worker_json(view: WorkerView) -> dict[str, Any]:
     }
 
 
-def _json(
-    name: str,
-    now: float,
-    verdict: Health,
-    queues: list[QueueInfo],
-    workers: list[WorkerView],
-    left_alone: list[Unserved],
-    oldest_s: float | None,
-    hour: Window,
-    day: Window,
-) -> dict[str, Any]:
+def _json(found: Health) -> dict[str, Any]:
     from prismq.domain.status import TaskStatus
     from prismq.domain.times import from_epoch
 
+    facts, queues = found.facts, found.facts.queues or []
     return {
-        "health": {"level": verdict.level, "sentence": verdict.sentence, "problems": verdict.problems},
-        "database": name,
-        "at_utc": from_epoch(now).isoformat(),
+        "health": {"level": found.status, "sentence": found.sentence, "problems": found.problems},
+        "database": facts.name,
+        "at_utc": from_epoch(found.at).isoformat(),
         "depth": {one.value: sum(queue.depth.get(one.value, 0) for queue in queues) for one in TaskStatus},
-        "oldest_ready_seconds": oldest_s,
+        "oldest_ready_seconds": _oldest_s(found),
         "queues": [queue_json(one) for one in queues],
-        "workers": [worker_json(one) for one in workers if one.worker.status not in ("stopped", "lost")],
-        "unserved": [one._asdict() for one in left_alone],
-        "last_hour": hour.to_json(),
-        "last_24_hours": day.to_json(),
+        "workers": [worker_json(one) for one in _here(found)],
+        "unserved": [one.to_json() for one in found.unserved],
+        "last_hour": _hour(found).to_json(),
+        "last_24_hours": _day(found).to_json(),
     }
 
 
-def _print(
-    name: str,
-    verdict: Health,
-    queues: list[QueueInfo],
-    workers: list[WorkerView],
-    oldest_s: float | None,
-    hour: Window,
-    day: Window,
-) -> None:
-    level, _, rest = verdict.sentence.partition(":")
-    output.say(output.coloured("", level, f":{rest}"))
-    for problem in verdict.problems if len(verdict.problems) > 1 else ():
-        output.say(f"  - {problem}")
-    if queues:
+def _print(found: Health) -> None:
+    from prismq.cli.health import say_verdict
+
+    say_verdict(found)
+    if found.facts.queues:
         output.heading("Queues")
-        print_queues(queues)
-    here = [one for one in workers if one.worker.status not in ("stopped", "lost")]
+        print_queues(found.facts.queues)
+    here = _here(found)
     output.heading("Figures")
     busy, slots = (sum(getattr(one.worker, key) for one in here if one.live) for key in ("busy", "slots"))
     live = sum(one.live for one in here)
     silent = len(here) - live
+    oldest_s = _oldest_s(found)
     output.print_pairs(
         [
             ("Workers", f"{live} live, {busy} of {slots} slots busy" + (f"; {silent} silent" if silent else "")),
             ("Oldest ready", "none" if oldest_s is None else f"{output.duration(oldest_s)} ago"),
-            ("Last hour", _window(hour)),
-            ("Last 24 hours", _window(day)),
-            ("Run time", _run_time(day)),
-            ("Database", name),
+            ("Last hour", _window(_hour(found))),
+            ("Last 24 hours", _window(_day(found))),
+            ("Run time", _run_time(_day(found))),
+            ("Database", found.facts.name),
         ]
     )
+
+
+def _here(found: Health) -> list[WorkerView]:
+    return [one for one in found.workers if one.worker.status not in ("stopped", "lost")]
+
+
+def _oldest_s(found: Health) -> float | None:
+    waits = [one.oldest_ready_s for one in found.facts.queues or () if one.oldest_ready_s is not None]
+    return max(waits, default=None)
+
+
+def _hour(found: Health) -> Window:
+    from prismq.observability.window import HOUR_S, window_of
+
+    return window_of(found.facts.last_hour or (), HOUR_S)
+
+
+def _day(found: Health) -> Window:
+    from prismq.observability.window import DAY_S, window_of
+
+    return window_of(found.facts.last_day or (), DAY_S)
 
 
 def _window(window: Window) -> str:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from prismq.cli import output
-from prismq.domain.times import to_epoch
+from prismq.domain.times import from_epoch, to_epoch
+from prismq.observability.timeline import tell
 
 if TYPE_CHECKING:
     from prismq.domain.task import Task, TaskAttempt, TaskLog
+    from prismq.observability.timeline import Moment
 
 _SHOWN_CHARS_MAX = 20_000  # of a payload or a result; all of it is in --json
-
-
-class Moment(NamedTuple):
-    """A line of the timeline."""
-
-    at: datetime
-    what: str
 
 
 def page_json(task: Task, attempts: list[TaskAttempt], logs: list[TaskLog], waits: str | None) -> dict[str, Any]:
@@ -28,43 +24,18 @@ def page_json(task: Task, attempts: list[TaskAttempt], logs: list[TaskLog], wait
         "task": output.task_json(task),
         "why_it_waits": waits,
         "attempts": [one.to_dict() for one in attempts],
-        "timeline": [{"at_utc": one.at.isoformat(), "event": one.what} for one in timeline(task, attempts, logs)],
+        "timeline": [one.to_dict() for one in tell(task, attempts, logs)],
         "logs": len(logs),
     }
 
 
-def timeline(task: Task, attempts: list[TaskAttempt], logs: list[TaskLog]) -> list[Moment]:
-    """What happened and when, oldest first: from the task's own times, its attempts and its transitions."""
-    found: list[Moment] = []
-
-    def add(at: datetime | None, what: str) -> None:
-        if at is not None:
-            found.append(Moment(at, what))
-
-    add(task.created_at_utc, "enqueued")
-    for one in attempts:
-        add(one.reserved_at_utc, f"attempt {one.attempt} claimed by {one.worker_id}")
-        add(one.started_at_utc, f"attempt {one.attempt} started")
-        why = f": {one.error_type}: {output.one_line(one.error_message or '')}" if one.error_type else ""
-        add(one.finished_at_utc, f"attempt {one.attempt} ended as {one.outcome}{why}")
-    if task.reserved_at_utc not in {one.reserved_at_utc for one in attempts}:
-        add(
-            task.reserved_at_utc,
-            f"attempt {task.attempts} claimed" + (f" by {task.locked_by}" if task.locked_by else ""),
-        )
-        add(task.processing_started_utc, f"attempt {task.attempts} started")
-    add(task.cancel_requested_utc, "asked to cancel")
-    for line in logs:
-        # Transitions of workers are told above; those of operators are told by the log alone.
-        message = line.message or ""
-        if any(word in message for word in ("by an operator", "run now", "priority ", "given back", "→ cancelled")):
-            add(line.at_utc, message)
-    add(task.finished_at_utc, task.status)
-    if task.status == "scheduled":
-        add(task.run_after_utc, "due")
-    if task.state in ("claimed", "processing", "cancelling"):
-        add(task.lease_until_utc, "lease ends, unless it is renewed")
-    return sorted(found, key=lambda one: one.at)
+def print_timeline(found: Sequence[Moment]) -> None:
+    """A line for each, with the time since the one before."""
+    before: float | None = None
+    for one in found:
+        gap = "" if before is None else f"+{output.duration(one.at - before)}"
+        output.say(f"{output.moment(from_epoch(one.at))}  {gap:>11}  {'to come: ' if one.ahead else ''}{one.text}")
+        before = one.at
 
 
 def print_page(task: Task, attempts: list[TaskAttempt], logs: list[TaskLog], waits: str | None, now: float) -> None:
@@ -106,8 +77,7 @@ def print_page(task: Task, attempts: list[TaskAttempt], logs: list[TaskLog], wai
         elif one.error_type:
             output.say(f"{one.error_type}: {one.error_message or ''}")
     output.heading("Timeline")
-    for moment in timeline(task, attempts, logs):
-        output.say(f"{output.moment(moment.at)}  {moment.what}")
+    print_timeline(tell(task, attempts, logs))
     if logs:
         output.say(f"\n{output.plural(len(logs), 'log line')}: prismq tasks logs {task.id}")
 

@@ -15,7 +15,7 @@ from prismq.cli.options import seconds_of
 
 if TYPE_CHECKING:
     from prismq.app import PrismQ
-    from prismq.cli.health import WorkerView
+    from prismq.observability.condition import WorkerView
 
 group = typer.Typer(no_args_is_help=True, help="See the workers; pause, resume, drain and resize them.")
 
@@ -58,11 +58,12 @@ def list_workers(
 
 
 def _views(q: PrismQ, call: Call) -> list[WorkerView]:
-    from prismq.cli import health
+    from prismq.observability.condition import views
 
     now = q.clock.now()
     heartbeat_s = call.settings.worker.heartbeat_interval_seconds
-    return health.views(q.store.workers.all(), q.store.queues.all(now), now, heartbeat_s)
+    routes = q.store.insight.ready_routes(now)
+    return views(q.store.workers.all(), q.store.queues.all(now), routes, now, heartbeat_s)
 
 
 def _print(found: Sequence[WorkerView]) -> None:
@@ -100,7 +101,7 @@ def _print(found: Sequence[WorkerView]) -> None:
 
 def _explained(one: WorkerView) -> str:
     if one.condition == "not consuming":
-        return "reports, but does not look for the work that waits"
+        return f"reports, but has claimed nothing for {output.duration(one.idle_s)} while tasks wait that it could run"
     return f"has not reported for {output.duration(one.age_s)}"
 
 

@@ -1,0 +1,134 @@
+"""What health is judged by: asked of the store and of Redis within a bounded time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from prismq.clock import Clock
+from prismq.domain.errors import PrismqError
+from prismq.domain.worker import Worker
+from prismq.observability.window import DAY_S, HOUR_S
+from prismq.storage.contract import Connections, Outcomes, QueueInfo, ReadyRoute, Space, Store
+
+
+class RedisFigures(NamedTuple):
+    """What Redis says of itself."""
+
+    response_time_ms: float
+    memory_mb: float
+    connected_clients: int
+    ops_per_second: int
+
+
+RedisProbe = Callable[[], RedisFigures]  # raises where Redis does not answer
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found; None is what could not be asked in time."""
+
+    at: float  # seconds since 1970
+    name: str = ""
+    response_ms: float | None = None
+    writable: bool | None = None
+    workers: list[Worker] | None = None
+    queues: list[QueueInfo] | None = None
+    depth: dict[tuple[str, str, str, str], int] | None = None
+    routes: list[ReadyRoute] | None = None
+    next_due: float | None = None
+    last_hour: list[Outcomes] | None = None
+    last_day: list[Outcomes] | None = None
+    space: Space | None = None
+    connections: Connections | None = None
+    failure: str | None = None  # why the store could not be asked
+    error: PrismqError | None = None  # the same, where the store said so
+    redis_asked: bool = False
+    redis: RedisFigures | None = None
+    redis_failure: str | None = None
+
+
+def gather(
+    store: Store,
+    clock: Clock,
+    *,
+    timeout_s: float,
+    redis: RedisProbe | None = None,
+    only: Sequence[str] | None = None,
+) -> Facts:
+    """Ask one thing after the other until `timeout_s` has passed; what is not known by then stays None.
+
+    `only`: these fields. It is done in threads of its own, because a store that hangs hangs whoever asks; such a
+    thread ends when the store answers.
+    """
+    now = clock.now()
+    asked = {name: ask for name, ask in _questions(store, clock, now).items() if only is None or name in only}
+    database, cache = _Asked(asked), _Asked({} if redis is None else {"redis": redis})
+    database.start()
+    cache.start()
+    # In real time, whatever the clock is: this is about a store that does not answer.
+    database.done.wait(timeout_s)
+    cache.done.wait(timeout_s if database.done.is_set() else 0.0)
+    found, error = database.found.copy(), database.error
+    failure = None if error is None else str(error).rstrip(".")
+    if error is None and not database.done.is_set():
+        failure = f"it did not answer within {timeout_s:g} s"
+    facts = Facts(now, store.name, redis_asked=redis is not None)
+    if redis is not None:
+        why = None if cache.error is None else str(cache.error).rstrip(".") or type(cache.error).__name__
+        if why is None and not cache.done.is_set():
+            why = f"not within {timeout_s:g} s"
+        facts = replace(facts, redis=cache.found.get("redis"), redis_failure=why)
+    return replace(facts, **found, failure=failure, error=error if isinstance(error, PrismqError) else None)
+
+
+def _questions(store: Store, clock: Clock, now: float) -> dict[str, Callable[[], Any]]:
+    def response_ms() -> float:
+        started = clock.monotonic()
+        store.work.next_due()  # one look into an index
+        return (clock.monotonic() - started) * 1000
+
+    def writable() -> bool:
+        store.check()
+        return True
+
+    return {
+        "response_ms": response_ms,
+        "writable": writable,
+        "workers": store.workers.all,
+        "queues": lambda: store.queues.all(now),
+        "depth": store.insight.depth,
+        "routes": lambda: store.insight.ready_routes(now),
+        "next_due": store.work.next_due,
+        "last_hour": lambda: store.insight.outcomes(now - HOUR_S, now),
+        "last_day": lambda: store.insight.outcomes(now - DAY_S, now),
+        "space": store.insight.space,
+        "connections": store.insight.connections,
+    }
+
+
+class _Asked:
+    """Questions, asked in a thread; the first that fails ends it."""
+
+    def __init__(self, questions: dict[str, Callable[[], Any]]) -> None:
+        self.found: dict[str, Any] = {}
+        self.error: Exception | None = None
+        self.done = threading.Event()
+        self._questions = questions
+
+    def start(self) -> None:
+        if self._questions:
+            threading.Thread(target=self._ask, name="prismq-health", daemon=True).start()
+        else:
+            self.done.set()
+
+    def _ask(self) -> None:
+        try:
+            for name, ask in self._questions.items():
+                self.found[name] = ask()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is that the store cannot be used
+            self.error = error
+        finally:
+            self.done.set()

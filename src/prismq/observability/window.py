@@ -1,0 +1,69 @@
+"""What ended within a stretch of time, from the books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from prismq.domain.sketch import Sketch
+from prismq.storage.contract import Outcomes
+
+HOUR_S, DAY_S = 3600.0, 86_400.0
+
+_FAILED = ("failed", "dead_letter")
+_OUTCOMES = ("completed", *_FAILED, "cancelled", "retried", "snoozed", "released", "lost", "timed_out")
+
+
+class Window(NamedTuple):
+    """Sums of a stretch of time."""
+
+    seconds: float
+    counts: dict[str, int]
+    mean_run_s: float | None
+    p50_run_s: float | None
+    p95_run_s: float | None
+    p95_wait_s: float | None
+
+    @property
+    def completed(self) -> int:
+        """Tasks that completed."""
+        return self.counts.get("completed", 0)
+
+    @property
+    def failed(self) -> int:
+        """Tasks that ended without success."""
+        return sum(self.counts.get(outcome, 0) for outcome in _FAILED)
+
+    @property
+    def failure_rate(self) -> float:
+        """The part of the ended tasks that failed; 0 where none ended."""
+        ended = self.completed + self.failed
+        return self.failed / ended if ended else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            **{outcome: self.counts.get(outcome, 0) for outcome in _OUTCOMES},
+            "per_minute": round(self.completed / self.seconds * 60, 3),
+            "failure_rate": round(self.failure_rate, 6),
+            "mean_run_seconds": self.mean_run_s,
+            "p50_run_seconds": self.p50_run_s,
+            "p95_run_seconds": self.p95_run_s,
+            "p95_wait_seconds": self.p95_wait_s,
+        }
+
+
+def window_of(outcomes: Iterable[Outcomes], seconds: float) -> Window:
+    """The sums of what ended in `seconds`."""
+    counts: dict[str, int] = {}
+    run, wait = Sketch(), Sketch()
+    run_s = 0.0
+    for one in outcomes:
+        counts[one.outcome] = counts.get(one.outcome, 0) + one.tasks
+        if one.outcome == "completed":
+            run_s += one.run_s
+            run.merge(Sketch.from_json(one.run_bins))
+            wait.merge(Sketch.from_json(one.wait_bins))
+    completed = counts.get("completed", 0)
+    mean_run_s = run_s / completed if completed else None
+    return Window(seconds, counts, mean_run_s, run.quantile(0.5), run.quantile(0.95), wait.quantile(0.95))
