@@ -102,7 +102,20 @@ def test_an_idle_workers_look_costs_the_same_whatever_lies_in_the_queue(
 
 
 @pytest.mark.parametrize(
-    "figure", ["depth", "oldest_ready_s", "outcomes", "expire_leases", "renew", "next_due", "prune"]
+    "figure",
+    [
+        "depth",
+        "oldest_ready_s",
+        "oldest_queued_s",
+        "outcomes",
+        "in_hand",
+        "newest logs",
+        "expire_leases",
+        "take_back",
+        "renew",
+        "next_due",
+        "prune",
+    ],
 )
 def test_figures_and_upkeep_cost_the_same_whatever_lies_in_the_queue(
     few_and_many: tuple[SqliteEngine, SqliteEngine], clock: FakeClock, figure: str
@@ -114,7 +127,11 @@ def test_figures_and_upkeep_cost_the_same_whatever_lies_in_the_queue(
         act = {
             "depth": lambda s=store: s.insight.depth(),
             "oldest_ready_s": lambda s=store: s.insight.oldest_ready_s(now),
+            "oldest_queued_s": lambda s=store: s.insight.oldest_queued_s(now),
             "outcomes": lambda s=store: s.insight.outcomes(now - 3600, now),
+            "in_hand": lambda s=store: s.workers.in_hand(),
+            "newest logs": lambda s=store: [s.logs.newest(level=level) for level in (None, "DEBUG", "ERROR")],
+            "take_back": lambda s=store: s.upkeep.take_back(["nobody"], now, reason=""),
             "expire_leases": lambda s=store: s.upkeep.expire_leases(now),
             "renew": lambda s=store: s.work.renew(["w1"], 30, now),
             "next_due": lambda s=store: s.work.next_due(),

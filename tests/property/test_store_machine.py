@@ -18,6 +18,7 @@ from prismq.domain.strategy import Candidate, SchedulingStrategy, choose
 from prismq.domain.task import TaskFilter
 from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import Batch, Retention
+from tests.contract.test_totals import Key, Total, assert_no_less, totals
 from tests.helpers.builders import AN_ERROR, LEASE_S, a_request, a_task
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import ENGINES
@@ -51,6 +52,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = Model()
         self.leases: list[Lease] = []  # every one that was ever given out
         self.started: set[tuple[int, int]] = set()
+        self.totals: dict[Key, Total] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "context"):
@@ -257,6 +259,18 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def book(self) -> None:
         self.store.upkeep.book(self.clock.now())
+
+    @rule(days=st.sampled_from([0, 1, 20, 500]))
+    def fold(self, days: int) -> None:
+        self.store.upkeep.fold(self.clock.now() + days * 86_400)
+
+    @rule()
+    def look_at_the_totals(self) -> None:
+        found = totals(self.store, self.clock)
+        assert_no_less(found, self.totals)
+        self.totals = found
+        # Every task that is there was enqueued; where it is now does not matter, for a hand may have moved it.
+        assert sum(one.tasks for key, one in found.items() if key[2] == "enqueued") >= len(self.model.tasks)
 
     # -- operators
 

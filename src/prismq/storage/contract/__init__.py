@@ -7,35 +7,60 @@ the store cannot do it, and has then changed nothing.
 
 from __future__ import annotations
 
+from prismq.storage.contract.accounts import AccountStore
+from prismq.storage.contract.audit import AuditLog
 from prismq.storage.contract.inbox import Inbox
-from prismq.storage.contract.insight import Insight, Outcomes
+from prismq.storage.contract.insight import Connections, HeldKey, Insight, Outcomes, ReadyRoute, Space
+from prismq.storage.contract.keeping import (
+    Checkpoint,
+    CheckpointMode,
+    DatabaseStats,
+    Keeping,
+    Restored,
+    VerifiedCopy,
+)
 from prismq.storage.contract.queues import QueueAdmin, QueueInfo
 from prismq.storage.contract.schedules import Schedule, ScheduleStore
 from prismq.storage.contract.store import Store
+from prismq.storage.contract.task_logs import TaskLogStore
 from prismq.storage.contract.tasks import Cancelled, TaskAdmin, as_ids
-from prismq.storage.contract.upkeep import ExpiredLease, Retention, Upkeep
+from prismq.storage.contract.upkeep import ExpiredLease, Retention, TaskStory, Upkeep
 from prismq.storage.contract.work import Batch, ClaimRequest, Exchanged, Progress, RenewedLease, WorkStore
 from prismq.storage.contract.workers import WorkerRegistry, WorkerReport
 
 __all__ = [
+    "AccountStore",
+    "AuditLog",
     "Batch",
     "Cancelled",
+    "Checkpoint",
+    "CheckpointMode",
     "ClaimRequest",
+    "Connections",
+    "DatabaseStats",
     "Exchanged",
     "ExpiredLease",
+    "HeldKey",
     "Inbox",
     "Insight",
+    "Keeping",
     "Outcomes",
     "Progress",
     "QueueAdmin",
     "QueueInfo",
+    "ReadyRoute",
     "RenewedLease",
+    "Restored",
     "Retention",
     "Schedule",
     "ScheduleStore",
+    "Space",
     "Store",
     "TaskAdmin",
+    "TaskLogStore",
+    "TaskStory",
     "Upkeep",
+    "VerifiedCopy",
     "WorkStore",
     "WorkerRegistry",
     "WorkerReport",

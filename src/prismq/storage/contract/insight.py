@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from prismq.storage.contract.work import ClaimRequest
+
 
 class Outcomes(NamedTuple):
     """Sums of a time window for one (queue, type, outcome)."""
@@ -20,6 +22,40 @@ class Outcomes(NamedTuple):
     run_bins: str | None
 
 
+class ReadyRoute(NamedTuple):
+    """What some ready tasks of a queue ask of a worker, and the first of them: lowest priority number, lowest id."""
+
+    queue: str
+    type: str
+    compatibility: str  # JSON
+    head_id: int
+    head_ready_at: float  # seconds since 1970
+
+
+class HeldKey(NamedTuple):
+    """A unique key that a task holds: until a time, and where `pending` until the task has ended, too."""
+
+    key: str
+    until: float  # seconds since 1970
+    pending: bool
+
+
+class Connections(NamedTuple):
+    """This process's own connections to the store."""
+
+    active: int  # inside a transaction or a statement
+    idle: int
+    total: int
+
+
+class Space(NamedTuple):
+    """Bytes that the store takes, and those of its volume; None where the engine cannot see the disk."""
+
+    used: int
+    free: int | None
+    total: int | None
+
+
 class Insight(Protocol):
     """Figures. Their cost does not depend on how many tasks there are."""
 
@@ -31,12 +67,58 @@ class Insight(Protocol):
         """The same by counting the table: slow, and right whatever the books say."""
         ...
 
-    def outcomes(self, since: float, until: float) -> list[Outcomes]:
-        """What ended (and was enqueued, retried, lost) between the two times, to the slot's resolution."""
+    def outcomes(self, since: float, until: float, *, only: str | None = None, bins: bool = True) -> list[Outcomes]:
+        """What ended (and was enqueued, retried, lost) between the two times, to the slot's resolution.
+
+        Tasks that were ended by hand count once their row says when, at that time; `used_up` counts those of
+        `failed` that had no attempt left. `only`: of this outcome. Without `bins`, those are left out, which costs
+        much less."""
+        ...
+
+    def totals(self, now: float) -> list[Outcomes]:
+        """What ended (and was enqueued, retried, lost) since the queue was made, pairs of queue and type in the order
+        in which they were first booked. A (queue, type, outcome) may come more than once: add them up.
+
+        Never less than before: neither folding nor deleting, nor a change by hand, takes anything away. Times are
+        whole microseconds, so that their sums do not depend on the order. New tasks, and tasks that were ended by
+        hand, count once they are booked, which is tried here first; where others write they may come a little
+        late, and a task that is deleted before that does not count at all."""
         ...
 
     def oldest_ready_s(self, now: float) -> float | None:
         """How long the longest-waiting ready task has been ready, in seconds; None where none is.
 
         Judged by the first tasks of each queue and priority, a bounded number."""
+        ...
+
+    def oldest_queued_s(self, now: float) -> float | None:
+        """The age in seconds, since it was enqueued, of the oldest task that is queued; None where none is.
+
+        Judged as in oldest_ready_s."""
+        ...
+
+    def ready_routes(self, now: float) -> list[ReadyRoute]:
+        """What the ready tasks ask for, by queue, type and compatibility; paused queues included.
+
+        A route whose tasks are all queued ahead of their time (rows written by hand) is left out."""
+        ...
+
+    def ahead(self, task_id: int, claim: ClaimRequest, at_most: int) -> int:
+        """How many queued tasks stand before this queued one for a worker that claims so, in the order of its
+        strategy, counting no further than `at_most`; WEIGHTED_RANDOM has no order, so there it is all the others.
+
+        Only `queues`, `can_serve` and `strategy` of `claim` count. Tasks of paused queues do not stand in the way;
+        those of a queue that has reached its limit do. 0 where the task is not queued."""
+        ...
+
+    def held_keys(self, task_id: int) -> list[HeldKey]:
+        """The unique keys that this task was the last to take, by key; whether it still holds them, see HeldKey."""
+        ...
+
+    def connections(self) -> Connections:
+        """The connections of this process. Asks nothing of the store."""
+        ...
+
+    def space(self) -> Space:
+        """What the store takes on disk, and what is left there."""
         ...

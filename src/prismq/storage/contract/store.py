@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from prismq.storage.contract.accounts import AccountStore
+from prismq.storage.contract.audit import AuditLog
 from prismq.storage.contract.inbox import Inbox
 from prismq.storage.contract.insight import Insight
+from prismq.storage.contract.keeping import Keeping
 from prismq.storage.contract.queues import QueueAdmin
 from prismq.storage.contract.schedules import ScheduleStore
+from prismq.storage.contract.task_logs import TaskLogStore
 from prismq.storage.contract.tasks import TaskAdmin
+from prismq.storage.contract.transfer import Transfer
 from prismq.storage.contract.upkeep import Upkeep
 from prismq.storage.contract.work import WorkStore
 from prismq.storage.contract.workers import WorkerRegistry
+from prismq.storage.wakeup import Wakeups
 
 
 class Store(Protocol):
     """A queue's storage: the narrow protocols above, over one database."""
+
+    wakeups: Wakeups  # how workers are told that there is something to do
 
     @property
     def inbox(self) -> Inbox:
@@ -30,6 +38,11 @@ class Store(Protocol):
     @property
     def tasks(self) -> TaskAdmin:
         """Looking at tasks and acting on them."""
+        ...
+
+    @property
+    def logs(self) -> TaskLogStore:
+        """What happened to tasks, and what they said."""
         ...
 
     @property
@@ -48,6 +61,16 @@ class Store(Protocol):
         ...
 
     @property
+    def accounts(self) -> AccountStore:
+        """Who may use the HTTP API."""
+        ...
+
+    @property
+    def audit(self) -> AuditLog:
+        """What operators did."""
+        ...
+
+    @property
     def upkeep(self) -> Upkeep:
         """What has to happen anyway."""
         ...
@@ -55,6 +78,16 @@ class Store(Protocol):
     @property
     def insight(self) -> Insight:
         """Figures."""
+        ...
+
+    @property
+    def transfer(self) -> Transfer:
+        """This database's side of a move to another."""
+        ...
+
+    @property
+    def keeping(self) -> Keeping:
+        """The database itself: copies, files, statistics, faults."""
         ...
 
     @property
@@ -74,12 +107,17 @@ class Store(Protocol):
         """Create the schema in a new, empty place. Raises QueueSchemaError where an older one wants migrating."""
         ...
 
-    def change_mark(self) -> int:
-        """A number that changes when another connection has written; cheap enough to ask often."""
+    def change_mark(self) -> int | None:
+        """A number that changes when another connection has written, where that is cheap enough to ask often."""
         ...
 
     def check(self) -> None:
         """Raise QueueDatabaseError unless the store can be read and written now."""
+        ...
+
+    def interrupt(self, thread_id: int) -> None:
+        """Break off the statement that this thread of the process waits for, if it waits for one: it raises
+        QueueBusyError, and its transaction is rolled back."""
         ...
 
     def close(self) -> None:

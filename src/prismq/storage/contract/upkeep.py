@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 
 class ExpiredLease(NamedTuple):
@@ -25,22 +25,47 @@ class Retention(NamedTuple):
     workers_s: float
 
 
+class TaskStory(NamedTuple):
+    """An ended task with its attempts and log lines, each as `to_dict()` has it."""
+
+    task: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    logs: list[dict[str, Any]]
+
+
+Archiver = Callable[[Iterator[TaskStory]], None]
+
+
 class Upkeep(Protocol):
     """What has to happen whether or not anyone works. Safe to run in many processes at once."""
 
-    def expire_leases(self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "") -> list[ExpiredLease]:
+    def expire_leases(
+        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "", overdue_s: float = 0.0
+    ) -> list[ExpiredLease]:
         """End leases that ran out, and all those of `dead_workers`: back to queued, or to the dead letters
-        when the attempts are used up. At most limits.EXPIRE_CHUNK a call."""
+        when the attempts are used up. At most limits.EXPIRE_CHUNK a call. `overdue_s`: only leases that ran out
+        that many seconds ago or earlier."""
         ...
 
-    def prune(self, retention: Retention, now: float) -> int:
-        """Delete a small batch of tasks past their retention; how many. Dead letters have their own time."""
+    def prune(self, retention: Retention, now: float, archive: Archiver | None = None) -> int:
+        """Delete a small batch of tasks past their retention; how many. Dead letters have their own time.
+
+        With `archive`, tasks are handed to it first, outside of any transaction; when it returns they are deleted,
+        but for those that changed meanwhile. What it raises is raised, and nothing was deleted.
+        """
         ...
 
     def fold(self, now: float) -> int:
         """Merge old statistics into longer slots; how many rows went."""
         ...
 
+    def take_back(self, worker_ids: Sequence[str], now: float, *, reason: str) -> list[ExpiredLease]:
+        """End every lease of these workers, and no other, as expire_leases ends those of dead workers; `reason` is
+        for people. At most limits.EXPIRE_CHUNK a call."""
+        ...
+
     def book(self, now: float) -> int:
-        """Count new rows into the books, a bounded number a call; how many."""
+        """Count new rows, and tasks that were ended by hand, into the books, a bounded number a call; how many.
+
+        Less than limits.BOOK_CHUNK: nothing was left. Where writers book for themselves, what they wrote is folded."""
         ...

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from prismq.domain.lease import Lease, LogLine, Settlement
+from prismq.domain.span import AttemptSpans
 from prismq.domain.strategy import SchedulingStrategy
 
 
@@ -40,9 +41,10 @@ class Batch:
     logs: list[LogLine] = field(default_factory=list)
     progress: dict[int, Progress] = field(default_factory=dict)
     results: list[tuple[int, int, str | None]] = field(default_factory=list)  # (task, token, JSON), see complete_within
+    spans: list[AttemptSpans] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.settlements or self.logs or self.progress or self.results)
+        return bool(self.settlements or self.logs or self.progress or self.results or self.spans)
 
 
 class Exchanged(NamedTuple):
@@ -63,11 +65,17 @@ class RenewedLease(NamedTuple):
 class WorkStore(Protocol):
     """What a worker process needs."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether an exchange is mostly waiting for another process; a worker then runs tasks meanwhile."""
+        ...
+
     def exchange(self, batch: Batch, claim: ClaimRequest | None, now: float) -> Exchanged:
         """Write what the journal holds and claim more work, in one transaction.
 
         A settlement changes nothing unless its fencing token is the current one and the task is leased;
-        those are reported as lost, with none of their log lines written. Giving the same settlement twice
+        those are reported as lost, with none of their log lines written. Spans are written while their task is there,
+        once for each token, the last ones counting. Giving the same settlement twice
         (after an unknown outcome) is harmless. A claim leases at most `limit` ready tasks that the worker
         can serve, in the order of its strategy, never from a paused queue; each claim counts as an attempt
         and raises the fencing token. An empty answer does not mean an empty queue.

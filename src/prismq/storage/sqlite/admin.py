@@ -9,11 +9,12 @@ from typing import Any
 
 from prismq.domain.limits import FILTER_CHUNK
 from prismq.domain.task import Task, TaskAttempt, TaskFilter, TaskLog
-from prismq.domain.times import epoch_to_text, from_text
+from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import Cancelled
 from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.filters import place, where
+from prismq.storage.sqlite.rows import built
 
 _WAITING = "status IN ('scheduled', 'queued')"
 _LEASED = "status IN ('claimed', 'processing')"
@@ -223,18 +224,4 @@ class SqliteTaskAdmin:
 
 
 def _task(row: sqlite3.Row) -> Task:
-    values = dict(row)
-    try:
-        return Task.from_dict(values)
-    except ValueError:  # a time written by hand that is none: shown as missing rather than hiding the task
-        return Task.from_dict({name: None if _is_no_time(name, value) else value for name, value in values.items()})
-
-
-def _is_no_time(name: str, value: Any) -> bool:
-    if value is None or not name.endswith("_utc"):
-        return False
-    try:
-        from_text(str(value))
-    except ValueError:
-        return True
-    return False
+    return built(Task.from_dict, dict(row))

@@ -90,7 +90,7 @@ class Ledger:
             self._depth[queue, type_, status, band] += count
             self.booked_rows += count
             slot = slot if is_slot(slot) else self._slot
-            connection.execute(_ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None))
+            connection.execute(_ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None, 0))
         return int(until)
 
     def move(self, task_id: int, queue: str, type_: str, priority: int, before: str, after: str) -> None:
@@ -182,6 +182,7 @@ class Ledger:
                         e.run_s,
                         e.wait.to_json() if e.wait.count else None,
                         e.run.to_json() if e.run.count else None,
+                        0,
                     )
                     for (queue, type_, outcome), e in self._ended.items()
                 ],

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +70,7 @@ class _Held:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.pid = os.getpid()
+        self.thread_id = threading.get_ident()
         weakref.finalize(self, _close, connection, self.pid)
 
 
@@ -78,6 +79,13 @@ def _close(connection: sqlite3.Connection, pid: int) -> None:
         connection.close()
     else:
         _inherited.append(connection)
+
+
+def _is_active(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:  # its thread has just ended, and closed it
+        return False
 
 
 # The transaction that the running code is inside of: coroutines share their thread's connection, but not this.
@@ -223,6 +231,21 @@ class QueueDatabase:
                     raise
                 SYSTEM_CLOCK.wait(threading.Event(), 0.01)
 
+    def connection_counts(self) -> tuple[int, int]:
+        """How many connections of this process are inside a transaction, and how many there are."""
+        with self._guard:
+            opened = [held.connection for held in self._opened if held.pid == os.getpid()]
+        return sum(map(_is_active, opened)), len(opened)
+
+    def interrupt(self, thread_id: int) -> None:
+        """Break off what that thread's connection does: its statement raises QueueBusyError."""
+        with self._guard:
+            theirs = [held.connection for held in self._opened if held.thread_id == thread_id]
+            for connection in theirs:
+                # Closed, as its thread has just ended: then there is nothing to break off.
+                with suppress(sqlite3.ProgrammingError):
+                    connection.interrupt()
+
     def close(self) -> None:
         """Close every connection of this process. The object can be used again; it then opens anew."""
         if self._pid != os.getpid():
@@ -272,12 +295,15 @@ class QueueDatabase:
             connection.executemany(sql, param_list)
 
     @contextmanager
-    def transaction(self, *, keep_integrity_errors: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, *, keep_integrity_errors: bool = False, wait_s: float | None = None
+    ) -> Iterator[sqlite3.Connection]:
         """BEGIN IMMEDIATE; commits at the end, rolls back on any exception. Nested, it is a
         savepoint of the outer one.
 
         Raises QueueBusyError or QueueDatabaseError for SQLite's errors; `keep_integrity_errors` lets
-        sqlite3.IntegrityError through for a caller that knows what to do. IMMEDIATE, because a transaction that
+        sqlite3.IntegrityError through for a caller that knows what to do. `wait_s`: how long to wait for the lock of
+        another process, instead of `busy_timeout_s`. IMMEDIATE, because a transaction that
         reads first and then writes meets SQLITE_BUSY at once when another has written between: the busy timeout
         does not apply to it.
         """
@@ -296,7 +322,7 @@ class QueueDatabase:
             theirs = connection.in_transaction  # begun by hand on this connection: not ours to end
             with translated(str(self.db_path)):
                 try:
-                    self._begin(connection)
+                    self._begin(connection, self._busy_ms / 1000 if wait_s is None else wait_s)
                 except BaseException:  # it may have begun before the interrupt, or the error, came
                     if not theirs:
                         self._roll_back(connection)
@@ -318,10 +344,10 @@ class QueueDatabase:
                 local.depth, local.owner = 0, None
                 _inside.reset(token)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _begin(self, connection: sqlite3.Connection, timeout_s: float) -> None:
         # SQLite's own wait sleeps 1, 2, 5, 10 … 100 ms; a transaction of ours takes some 3, so it would mostly
         # sleep while the lock is free. Hence shorter sleeps, up to the same timeout.
-        deadline = SYSTEM_CLOCK.monotonic() + self._busy_ms / 1000
+        deadline = SYSTEM_CLOCK.monotonic() + timeout_s
         nothing, wait_s = threading.Event(), _LOCK_WAIT_MIN_S
         connection.execute("PRAGMA busy_timeout = 0")
         try:

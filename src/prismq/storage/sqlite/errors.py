@@ -7,18 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prismq.domain.errors import QueueBusyError, QueueDatabaseError
+from prismq.storage.contract.transfer import GUARDED
 
 
 def translate(error: sqlite3.Error, path: str) -> QueueDatabaseError:
     """The QueueDatabaseError for an error of SQLite on the database at `path`."""
     text = str(error)
     low = text.lower()
+    if text.startswith(GUARDED):  # a move's guard has said it all
+        return QueueDatabaseError(text)
     # Python 3.10 has no sqlite_errorcode, so the message decides on every version.
     if "locked" in low or "busy" in low:
         return QueueBusyError(
             f"the queue database {path} is locked by another program for longer than the busy timeout ({text}). "
             f"Nothing was changed; try again. If it persists, find who holds a write transaction open "
             f"(a shell with BEGIN, a backup tool, an editor of databases)."
+        )
+    if low == "interrupted":
+        return QueueBusyError(
+            f"queue database {path}: a statement took too long and was broken off; it changed nothing"
         )
     if "disk is full" in low or "database or disk" in low:
         advice = "the disk is full, so nothing was written. Free some space; workers go on by themselves"

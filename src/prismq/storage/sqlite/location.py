@@ -46,6 +46,12 @@ def check_location(path: Path) -> None:
 
     A missing folder is made, for its owner alone.
     """
+    check_folder(path)
+    check_header(path)
+
+
+def check_folder(path: Path) -> None:
+    """The same without a look into the file, which this process may have open."""
     folder = path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,7 +67,6 @@ def check_location(path: Path) -> None:
             f"{path} lies on a network file system ({kind}), where SQLite's locks cannot be trusted and tasks would "
             f"be lost. Put the file on a local disk, or use PostgreSQL for a queue shared by several machines"
         )
-    check_header(path)
 
 
 def check_header(path: Path) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from prismq.domain.errors import QueueDatabaseError
+from prismq.storage.sqlite.accounts import SqliteAccounts
 from prismq.storage.sqlite.admin import SqliteTaskAdmin
+from prismq.storage.sqlite.audit import SqliteAuditLog
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.inbox import SqliteInbox
 from prismq.storage.sqlite.insight import SqliteInsight
+from prismq.storage.sqlite.keeping import SqliteKeeping
 from prismq.storage.sqlite.queues import SqliteQueueAdmin
 from prismq.storage.sqlite.registry import SqliteWorkerRegistry
 from prismq.storage.sqlite.schedules import SqliteSchedules
 from prismq.storage.sqlite.schema import applied, migrate, pending
+from prismq.storage.sqlite.task_logs import SqliteTaskLogs
+from prismq.storage.sqlite.transfer import SqliteTransfer
 from prismq.storage.sqlite.upkeep import SqliteUpkeep
 from prismq.storage.sqlite.work import SqliteWork
+from prismq.storage.wakeup import LoopbackWakeups, Wakeups
 
 
 class SqliteStore:
@@ -24,11 +30,17 @@ class SqliteStore:
         self.inbox = SqliteInbox(database)
         self.work = SqliteWork(database)
         self.tasks = SqliteTaskAdmin(database)
+        self.logs = SqliteTaskLogs(database)
         self.workers = SqliteWorkerRegistry(database)
         self.insight = SqliteInsight(database)
         self.queues = SqliteQueueAdmin(database, self.insight)
         self.schedules = SqliteSchedules(database, self.inbox)
+        self.wakeups: Wakeups = LoopbackWakeups(self.workers.hint_ports)
         self.upkeep = SqliteUpkeep(database)
+        self.keeping = SqliteKeeping(database)
+        self.transfer = SqliteTransfer(database)
+        self.accounts = SqliteAccounts(database)
+        self.audit = SqliteAuditLog(database)
 
     @property
     def name(self) -> str:
@@ -59,6 +71,10 @@ class SqliteStore:
         with translated(str(self.database.db_path)), self.database.transaction() as connection:
             if connection.execute("SELECT count(*) FROM books").fetchone()[0] != 1:
                 raise QueueDatabaseError(f"{self.database.db_path} has no books; restore a backup")
+
+    def interrupt(self, thread_id: int) -> None:
+        """See Store.interrupt."""
+        self.database.interrupt(thread_id)
 
     def close(self) -> None:
         """See Store.close."""

@@ -11,11 +11,16 @@ from prismq.domain.outcome import after_lost_lease
 from prismq.domain.status import TaskStatus
 from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import ExpiredLease, Retention
+from prismq.storage.contract.upkeep import Archiver
 from prismq.storage.sqlite.books import SPANS_S, Ledger
 from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.ends import book_ends, ends_wait
 from prismq.storage.sqlite.queries import query
+from prismq.storage.sqlite.statistics import TAKEN_CHUNK, drop_hours, slot_of, take_in
+from prismq.storage.sqlite.stories import stories_of
 
 _EXPIRE = query("expire")
+_HELD_BY = query("held_by")
 _RETURN_LEASE = query("return_lease")
 _ADD_ATTEMPT = query("add_attempt")
 _ADD_STATS = query("add_stats")
@@ -27,7 +32,8 @@ _PRUNE_OWN = query("past_own_retention")
 _LEASE_LOST = "WorkerLost"
 _DAY_S = 86_400.0
 # (slots of this many seconds, older than this) become slots of that many seconds; the last are deleted.
-_FOLDS = ((SPANS_S[0], _DAY_S, SPANS_S[1]), (SPANS_S[1], 14 * _DAY_S, SPANS_S[2]))
+# Minutes for three hours: a day of them would take longer to read and to merge than a page may take to load.
+_FOLDS = ((SPANS_S[0], _DAY_S / 8, SPANS_S[1]), (SPANS_S[1], 14 * _DAY_S, SPANS_S[2]))
 _STATS_KEPT_S = 400 * _DAY_S  # about 13 months
 
 
@@ -37,9 +43,11 @@ class SqliteUpkeep:
     def __init__(self, database: QueueDatabase) -> None:
         self._database = database
 
-    def expire_leases(self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "") -> list[ExpiredLease]:
+    def expire_leases(
+        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "", overdue_s: float = 0.0
+    ) -> list[ExpiredLease]:
         """See Upkeep.expire_leases."""
-        found = (epoch_to_text(now), json.dumps(list(dead_workers)), EXPIRE_CHUNK)
+        found = (epoch_to_text(now - overdue_s), json.dumps(list(dead_workers)), EXPIRE_CHUNK)
         # A look without the writer's lock: usually there is nothing to do.
         if not self._database.execute(_EXPIRE, found).fetchone():
             return []
@@ -49,6 +57,16 @@ class SqliteUpkeep:
             expired = [self._return(connection, ledger, row, now, dead_workers, reason) for row in rows]
             ledger.close()
         return expired
+
+    def take_back(self, worker_ids: Sequence[str], now: float, *, reason: str) -> list[ExpiredLease]:
+        """See Upkeep.take_back."""
+        found = (json.dumps(list(worker_ids)), EXPIRE_CHUNK)
+        with self._database.transaction() as connection:
+            ledger = Ledger(connection, now)
+            rows = connection.execute(_HELD_BY, found).fetchall()
+            taken = [self._return(connection, ledger, row, now, worker_ids, reason) for row in rows]
+            ledger.close()
+        return taken
 
     @staticmethod
     def _return(
@@ -103,21 +121,33 @@ class SqliteUpkeep:
         )  # fmt: skip
         return ExpiredLease(row["id"], row["type"], worker, row["attempts"], to.value)
 
-    def prune(self, retention: Retention, now: float) -> int:
+    def prune(self, retention: Retention, now: float, archive: Archiver | None = None) -> int:
         """See Upkeep.prune."""
-        pruned = self._prune(_PRUNE_COMPLETED, epoch_to_text(now - retention.completed_s))
-        pruned += self._prune(_PRUNE_FAILED, epoch_to_text(now - retention.failed_s))
-        pruned += self._prune(_PRUNE_OWN, epoch_to_text(now))
+        pruned = self._prune(_PRUNE_COMPLETED, epoch_to_text(now - retention.completed_s), archive)
+        pruned += self._prune(_PRUNE_FAILED, epoch_to_text(now - retention.failed_s), archive)
+        pruned += self._prune(_PRUNE_OWN, epoch_to_text(now), archive)
         self._database.execute("DELETE FROM unique_keys WHERE pending = 0 AND until_utc < ?", (epoch_to_text(now),))
         self._prune_logs(epoch_to_text(now - retention.logs_s))
         return pruned
 
-    def _prune(self, sql: str, before: str) -> int:
+    def _prune(self, sql: str, before: str, archive: Archiver | None) -> int:
         params = (before, PRUNE_CHUNK)
-        if not self._database.execute(sql, params).fetchone():
+        if archive is None:
+            if not self._database.execute(sql, params).fetchone():
+                return 0
+            with self._database.transaction() as connection:
+                return connection.execute(f"DELETE FROM task_queue WHERE id IN ({sql})", params).rowcount
+        found = self._database.execute(
+            f"SELECT id, revision, fencing_token FROM task_queue WHERE id IN ({sql})", params
+        ).fetchall()
+        if not found:
             return 0
+        archive(stories_of(self._database, [row["id"] for row in found]))
         with self._database.transaction() as connection:
-            return connection.execute(f"DELETE FROM task_queue WHERE id IN ({sql})", params).rowcount
+            # What an operator queued again, or changed by hand, while it was written to the archive stays.
+            return connection.executemany(
+                "DELETE FROM task_queue WHERE id = ? AND revision = ? AND fencing_token = ?", map(tuple, found)
+            ).rowcount
 
     def _prune_logs(self, before: str) -> None:
         # Log ids and times grow together: from the oldest on, a bounded stretch.
@@ -128,20 +158,35 @@ class SqliteUpkeep:
         )
 
     def fold(self, now: float) -> int:
-        """See Upkeep.fold."""
-        gone = 0
+        """See Upkeep.fold. What is not in the totals yet stays as it is until it is."""
+        gone = self._take_in()
         for span_s, older_than_s, into_s in _FOLDS:
             gone += self._fold(span_s, into_s, now - older_than_s)
         cursor = self._database.execute(
-            "DELETE FROM task_stats WHERE span_s = ? AND slot_utc < ?",
+            "DELETE FROM task_stats WHERE span_s = ? AND slot_utc < ? AND totalled = 1",
             (SPANS_S[-1], epoch_to_text(now - _STATS_KEPT_S)),
         )
-        return gone + cursor.rowcount
+        gone += cursor.rowcount
+        # By then the statistics themselves have become hours.
+        before = now - _FOLDS[-1][1] - 2 * SPANS_S[-1]
+        look = "SELECT 1 FROM task_hours WHERE slot_utc < ? LIMIT 1"
+        if self._database.execute(look, (slot_of(before, SPANS_S[-1]),)).fetchone():
+            with self._database.transaction() as connection:
+                gone += drop_hours(connection, before)
+        return gone
+
+    def _take_in(self) -> int:
+        if not self._database.execute("SELECT 1 FROM task_stats WHERE totalled = 0 LIMIT 1").fetchone():
+            return 0
+        with self._database.transaction() as connection:
+            taken = take_in(connection)
+        # There is always a little: only a full chunk is a reason to come back soon.
+        return taken if taken == TAKEN_CHUNK else 0
 
     def _fold(self, span_s: int, into_s: int, before: float) -> int:
         # Whole slots only: half of one would be folded twice.
         until = epoch_to_text(before - before % into_s)[:19]
-        condition = "span_s = ? AND slot_utc < ?"
+        condition = "span_s = ? AND slot_utc < ? AND totalled = 1"
         params = (span_s, until)
         if not self._database.execute(f"SELECT 1 FROM task_stats WHERE {condition} LIMIT 1", params).fetchone():
             return 0
@@ -154,16 +199,17 @@ class SqliteUpkeep:
             ).fetchall()
             connection.executemany(
                 _ADD_STATS,
-                [(epoch_to_text(row[0] - row[0] % into_s)[:19], into_s, *row[1:]) for row in rows],
+                [(epoch_to_text(row[0] - row[0] % into_s)[:19], into_s, *row[1:], 1) for row in rows],
             )
         return len(rows)
 
     def book(self, now: float) -> int:
         """See Upkeep.book."""
         booked, newest = self._database.execute(_TAIL_SPAN).fetchone()
-        if newest <= booked:
+        if newest <= booked and not ends_wait(self._database.get_connection()):
             return 0
         with self._database.transaction() as connection:
             ledger = Ledger(connection, now)
             ledger.close()
-        return ledger.booked_rows
+            ends = book_ends(connection)
+        return ledger.booked_rows + ends

@@ -29,6 +29,7 @@ _HELD_STATE = query("held_state")
 _ADD_ATTEMPT = query("add_attempt")
 _ADD_LOG = query("add_log")
 _ADD_LOG_IF_TASK = query("add_log_if_task")
+_ADD_SPANS = query("add_spans")
 _SET_PROGRESS = query("set_progress")
 _SET_RESULT = query("set_result")
 _AWAIT_RESULT = query("await_result")
@@ -48,6 +49,8 @@ class _Mismatch(Exception):
 
 class SqliteWork:
     """The WorkStore protocol on SQLite."""
+
+    is_remote = False
 
     def __init__(self, database: QueueDatabase) -> None:
         self._database = database
@@ -285,6 +288,8 @@ class _Writer:
             )
 
     def _rest(self, batch: Batch) -> None:
+        if batch.spans:
+            self._connection.executemany(_ADD_SPANS, batch.spans)
         if batch.results:
             self._connection.executemany(
                 _SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results]

@@ -107,6 +107,18 @@ CREATE TABLE task_logs (
     attempt INTEGER
 );
 CREATE INDEX ix_logs_task ON task_logs (task_id, at_utc);
+-- The newest of a level. Not DEBUG: every task writes such lines, and the newest of them are the newest of all.
+CREATE INDEX ix_logs_level ON task_logs (level, log_id) WHERE level <> 'DEBUG';
+
+-- The spans of an attempt that was traced, for a waterfall without a collector.
+CREATE TABLE task_spans (
+    task_id       INTEGER NOT NULL REFERENCES task_queue (id) ON DELETE CASCADE,
+    fencing_token INTEGER NOT NULL,
+    attempt       INTEGER NOT NULL,
+    trace_id      TEXT NOT NULL,
+    spans         TEXT NOT NULL,  -- JSON: a list of {id, parent, name, start, duration_s, status, attributes}
+    PRIMARY KEY (task_id, fencing_token)
+);
 
 CREATE TABLE workers (
     worker_id      TEXT PRIMARY KEY,
@@ -131,6 +143,7 @@ CREATE TABLE workers (
     completed      INTEGER NOT NULL DEFAULT 0,
     failed         INTEGER NOT NULL DEFAULT 0,
     retried        INTEGER NOT NULL DEFAULT 0,
+    run_s          REAL NOT NULL DEFAULT 0,  -- of all its attempts that ended
     cpu_percent    REAL,
     memory_bytes   INTEGER,
     hint_port      INTEGER,
@@ -167,13 +180,48 @@ CREATE TABLE schedules (
     updated_at_utc TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Who may use the HTTP API. The token is never kept, only its SHA-256; one that is revoked is deleted.
+CREATE TABLE api_tokens (
+    token_id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name             TEXT NOT NULL UNIQUE,
+    role             TEXT NOT NULL,
+    token_hash       TEXT NOT NULL,
+    hint             TEXT NOT NULL,  -- its first characters, so that people can tell tokens apart
+    created_at_utc   TEXT NOT NULL,
+    created_by       TEXT NOT NULL,
+    expires_at_utc   TEXT,
+    last_used_at_utc TEXT
+);
+CREATE INDEX ix_tokens_hash ON api_tokens (token_hash);
+
+-- Signed-in browsers. A session ends with its token, too.
+CREATE TABLE sessions (
+    session_hash   TEXT PRIMARY KEY,
+    token_id       INTEGER NOT NULL,
+    created_at_utc TEXT NOT NULL,
+    expires_at_utc TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE audit_log (
+    entry_id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_utc     TEXT NOT NULL,
+    actor      TEXT NOT NULL,
+    via        TEXT NOT NULL,  -- token, session, open or cli
+    origin     TEXT,           -- the address it came from
+    action     TEXT NOT NULL,  -- such as tasks.cancel
+    target     TEXT,           -- a task's id, or a name
+    conditions TEXT NOT NULL DEFAULT '{}',  -- JSON: the filter of a bulk action
+    tasks      INTEGER         -- how many it changed
+);
+
 -- The books: counts are kept, not counted. They cover the tasks with id <= booked_id; whoever changes tasks
 -- first books the rows above it, so that an insert costs nothing extra.
 CREATE TABLE books (
-    one       INTEGER PRIMARY KEY CHECK (one = 1),
-    booked_id INTEGER NOT NULL
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    booked_id  INTEGER NOT NULL,
+    hours_from TEXT NOT NULL DEFAULT ''  -- task_hours has every hour from here on
 );
-INSERT INTO books VALUES (1, 0);
+INSERT INTO books (one, booked_id) VALUES (1, 0);
 
 CREATE TABLE queue_depth (
     queue  TEXT NOT NULL,
@@ -197,14 +245,105 @@ CREATE TABLE task_stats (
     run_s     REAL NOT NULL DEFAULT 0,
     wait_bins TEXT,                        -- JSON {bin: count}, log-spaced; see domain/sketch.py
     run_bins  TEXT,
-    PRIMARY KEY (span_s, slot_utc, queue, type, outcome)
+    totalled  INTEGER NOT NULL DEFAULT 0,  -- 1: task_totals has it, too
+    PRIMARY KEY (span_s, slot_utc, queue, type, outcome, totalled)
 );
+CREATE INDEX ix_stats_untotalled ON task_stats (totalled) WHERE totalled = 0;
+
+-- The hours of the last two weeks, whatever slots task_stats has of them, but for what is not totalled yet: a day is
+-- read as 24 slots and not as hundreds.
+CREATE TABLE task_hours (
+    slot_utc  TEXT NOT NULL,
+    queue     TEXT NOT NULL,
+    type      TEXT NOT NULL,
+    outcome   TEXT NOT NULL,
+    tasks     INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL,
+    retried   INTEGER NOT NULL,
+    wait_s    REAL NOT NULL,
+    run_s     REAL NOT NULL,
+    wait_bins TEXT,
+    run_bins  TEXT,
+    PRIMARY KEY (slot_utc, queue, type, outcome)
+);
+
+-- The same since the beginning, but for the newest minutes, which are not in it yet. Statistics are merged and
+-- dropped with age; these only grow. Whole microseconds, because sums of floats depend on the order of adding.
+CREATE TABLE task_totals (
+    total_id  INTEGER PRIMARY KEY,  -- in the order in which they were first booked
+    queue     TEXT NOT NULL,
+    type      TEXT NOT NULL,
+    outcome   TEXT NOT NULL,
+    tasks     INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL,
+    retried   INTEGER NOT NULL,
+    wait_us   INTEGER NOT NULL,
+    run_us    INTEGER NOT NULL,
+    wait_bins TEXT,
+    run_bins  TEXT,
+    UNIQUE (queue, type, outcome)
+);
+
+-- Tasks that were ended by hand, until they are booked in task_stats: a SQL tool cannot merge bins.
+CREATE TABLE ends_by_hand (
+    end_id          INTEGER PRIMARY KEY,
+    queue           TEXT NOT NULL,
+    type            TEXT NOT NULL,
+    outcome         TEXT NOT NULL,
+    attempts        INTEGER NOT NULL,
+    used_up         INTEGER NOT NULL,  -- 1: it failed with no attempt left
+    finished_at_utc TEXT,              -- NULL: nobody knows when, so no window holds it
+    run_s           REAL,
+    worker_id       TEXT               -- who ended it, where that is new
+);
+
+-- What was ended by hand in the name of each worker; `workers` has what workers report of themselves.
+CREATE TABLE ends_by_worker (
+    worker_id TEXT PRIMARY KEY,
+    completed INTEGER NOT NULL,
+    failed    INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TRIGGER tr_ended_by_hand
+AFTER INSERT ON ends_by_hand
+WHEN NEW.worker_id IS NOT NULL AND NEW.outcome <> 'cancelled'
+BEGIN
+    INSERT INTO ends_by_worker (worker_id, completed, failed)
+    VALUES (NEW.worker_id, NEW.outcome = 'completed', NEW.outcome <> 'completed')
+    ON CONFLICT DO UPDATE SET completed = completed + excluded.completed, failed = failed + excluded.failed;
+END;
+
+-- A row that comes in ended was written by hand, or moved here: those that were booked where they come from have a
+-- revision, and after this all have.
+CREATE TRIGGER tr_task_inserted_ended
+AFTER INSERT ON task_queue
+WHEN NEW.status <> 'queued' AND NEW.revision = 0
+ AND (NEW.status = 'completed' OR NEW.status = 'failed' OR NEW.status = 'dead_letter' OR NEW.status = 'cancelled')
+BEGIN
+    UPDATE task_queue SET revision = revision + 1 WHERE id = NEW.id;
+    INSERT INTO ends_by_hand (queue, type, outcome, attempts, used_up, finished_at_utc, run_s, worker_id)
+    VALUES (NEW.queue, NEW.type, NEW.status, NEW.attempts,
+            NEW.status = 'failed' AND NEW.attempts >= NEW.max_attempts,
+            strftime('%Y-%m-%d %H:%M:%f', NEW.finished_at_utc),
+            round((julianday(NEW.finished_at_utc) - julianday(NEW.processing_started_utc)) * 86400, 3),
+            NEW.locked_by);
+END;
 
 -- Rows changed by hand: our own statements raise `revision`, so an equal one is somebody else's.
 CREATE TRIGGER tr_task_changed_by_hand
-AFTER UPDATE OF status, queue, type, priority, run_after_utc ON task_queue
+AFTER UPDATE OF status, queue, type, priority, run_after_utc, finished_at_utc ON task_queue
 WHEN NEW.revision = OLD.revision
 BEGIN
+    -- An end is booked once: when the row is ended and says when. A time that is mended later changes nothing.
+    INSERT INTO ends_by_hand (queue, type, outcome, attempts, used_up, finished_at_utc, run_s, worker_id)
+    SELECT NEW.queue, NEW.type, NEW.status, NEW.attempts,
+           NEW.status = 'failed' AND NEW.attempts >= NEW.max_attempts,
+           strftime('%Y-%m-%d %H:%M:%f', NEW.finished_at_utc),
+           round((julianday(NEW.finished_at_utc) - julianday(NEW.processing_started_utc)) * 86400, 3),
+           CASE WHEN OLD.status NOT IN ('completed', 'failed', 'dead_letter', 'cancelled') THEN NEW.locked_by END
+     WHERE NEW.status IN ('completed', 'failed', 'dead_letter', 'cancelled')
+       AND (OLD.status NOT IN ('completed', 'failed', 'dead_letter', 'cancelled')
+            OR OLD.finished_at_utc IS NULL AND NEW.finished_at_utc IS NOT NULL);
     UPDATE task_queue
        SET revision = revision + 1,
            updated_at_utc = strftime('%Y-%m-%d %H:%M:%f', 'now'),

@@ -1,6 +1,6 @@
 INSERT INTO task_stats (slot_utc, span_s, queue, type, outcome, tasks, attempts, retried, wait_s, run_s,
-                        wait_bins, run_bins)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        wait_bins, run_bins, totalled)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE
    SET tasks = tasks + excluded.tasks, attempts = attempts + excluded.attempts,
        retried = retried + excluded.retried, wait_s = wait_s + excluded.wait_s, run_s = run_s + excluded.run_s,

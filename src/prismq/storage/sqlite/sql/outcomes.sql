@@ -1,2 +1,2 @@
 SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins FROM task_stats
- WHERE span_s = ?1 AND slot_utc >= ?2 AND slot_utc <= ?3
+ WHERE span_s = ?1 AND slot_utc >= ?2 AND slot_utc < ?3 AND (?4 IS NULL OR outcome = ?4)

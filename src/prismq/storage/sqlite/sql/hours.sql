@@ -1,0 +1,2 @@
+SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins FROM task_hours
+ WHERE slot_utc >= ?1 AND slot_utc < ?2 AND (?3 IS NULL OR outcome = ?3)

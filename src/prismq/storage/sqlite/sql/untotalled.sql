@@ -1,0 +1,4 @@
+SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins
+  FROM task_stats
+ WHERE totalled = 0 AND slot_utc >= ?1 AND slot_utc < ?2 AND (?3 IS NULL OR outcome = ?3)
+ ORDER BY rowid
