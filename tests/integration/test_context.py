@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -128,6 +129,53 @@ def test_a_task_and_its_own_writes_commit_together(q: PrismQ) -> None:
         assert [handle.result(WAIT_S) for handle in handles]
         wait_until(lambda: all(handle.task().result for handle in handles), "the results are kept", 5)
     assert sorted(_effects(q)) == sorted(f"v{n}" for n in range(50))
+
+
+@pytest.mark.parametrize("executor", ["auto", "async"])
+@pytest.mark.usefixtures("effects")
+def test_a_task_completes_on_a_connection_of_its_own_while_it_goes_on(q: PrismQ, seen: Seen, executor: str) -> None:
+    """The commit is the handler's; the worker finds it done, and adds the result."""
+
+    def write(value: str, pause_s: float) -> str:
+        with closing(sqlite3.connect(q.database)) as connection:
+            connection.execute("BEGIN")
+            with current_task().transaction(connection):
+                connection.execute("INSERT INTO effects VALUES (?)", (value,))
+            connection.commit()
+        time.sleep(pause_s)
+        return value * 2
+
+    async def awrite(value: str, pause_s: float) -> str:
+        return write(value, pause_s)
+
+    task = q.task(name="write")(awrite if executor == "async" else write)
+    with a_worker(q, lease_duration_seconds=1, heartbeat_interval_seconds=0.2):
+        quick, slow = task.enqueue("q", 0.0), task.enqueue("s", 1.5)
+        wait_until(lambda: quick.task().result and slow.task().result, "the results", WAIT_S)
+        assert [quick.result(WAIT_S), slow.result(WAIT_S)] == ["qq", "ss"]
+    assert sorted(_effects(q)) == ["q", "s"]
+    assert slow.task().attempts == 1
+    assert seen.of(ev.LeaseLostEvent) == []
+
+
+@pytest.mark.usefixtures("effects")
+def test_a_commit_that_never_comes_leaves_the_end_to_the_worker(q: PrismQ) -> None:
+    @q.task(max_attempts=2, backoff=SOON)
+    def write() -> str:
+        with closing(sqlite3.connect(q.database)) as connection:
+            connection.execute("BEGIN")
+            with current_task().transaction(connection):
+                connection.execute("INSERT INTO effects VALUES ('x')")
+            connection.rollback()
+        if current_task().attempt == 1:
+            raise ValueError("nothing was written")
+        return "done"
+
+    with a_worker(q):
+        handle = write.enqueue()
+        assert handle.result(WAIT_S) == "done"
+    assert _effects(q) == []
+    assert handle.task().attempts == 2
 
 
 @pytest.mark.usefixtures("effects")

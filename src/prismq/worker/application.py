@@ -8,8 +8,14 @@ from typing import Protocol
 from prismq.clock import Clock
 from prismq.domain.events import Emit
 from prismq.domain.handler import Handler
+from prismq.domain.redaction import Redactor
 from prismq.storage.contract import Schedule, Store
-from prismq.worker.runners.base import Around
+from prismq.worker.runners.base import Around, Tracing
+from prismq.worker.scheduler import ScheduleTracing
+
+
+class ApplicationTracing(Tracing, ScheduleTracing, Protocol):
+    """What makes spans of all that a worker and its supervisor do."""
 
 
 class Application(Protocol):
@@ -50,8 +56,19 @@ class Application(Protocol):
         """Where the queue is, for a process that has the application but not this object: a path or a URL."""
         ...
 
-    def configure_logging(self, level: str, *, as_json: bool) -> None:
-        """Set up the log lines of a program of ours."""
+    @property
+    def tracing(self) -> ApplicationTracing | None:
+        """What makes spans; None where tracing is off."""
+        ...
+
+    @property
+    def redactor(self) -> Redactor:
+        """What keeps secrets out of log lines."""
+        ...
+
+    def configure_logging(self, level: str, *, as_json: bool, least: str | None = None) -> None:
+        """Set up the log lines of a program of ours. `least`: the level from which on the program's own records are
+        made all the same, for those who take them elsewhere."""
         ...
 
     def connect(self, database: str) -> None:

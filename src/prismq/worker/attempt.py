@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from prismq.domain.handler import Handler
 from prismq.domain.lease import ErrorInfo, Lease
@@ -21,9 +21,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_gate", "_interrupt", "completed_within", "deadline", "ended", "handler", "lease", "logs_left",
-        "started_at", "started_mono", "stop_why", "stopped_mono", "stuck_told", "taken_mono", "transport",
-        "undelivered", "was",
+        "_gate", "_interrupt", "completed_within", "deadline", "ended", "extra", "handler", "lease", "logs_left",
+        "offered", "renewals", "started_at", "started_mono", "stop_why", "stopped_mono", "stuck_told", "taken_mono",
+        "transport", "undelivered", "was",
     )  # fmt: skip
 
     def __init__(self, lease: Lease, handler: Handler | None, taken_mono: float = 0.0) -> None:
@@ -36,11 +36,14 @@ class Attempt:
         self.deadline: float | None = None  # monotonic
         self.ended = False
         self.completed_within = False  # its own transaction has settled it
+        self.offered = False  # its handler's own connection may have; that end is written again, which is harmless
         self.stop_why: Why | None = None
         self.stopped_mono: float | None = None
         self.stuck_told = False
         self.transport = ""  # how it was stopped, for people
         self.logs_left = LOGS_PER_ATTEMPT_MAX
+        self.renewals = 0  # of the lease, as far as they were logged
+        self.extra: dict[str, Any] | None = None  # for its lines: what it bound, and its trace ids
         self._gate = threading.Lock()
         self.undelivered = False  # told to stop, but `interrupt` could not be made yet
         self._interrupt: Callable[[Why], bool] | None = None

@@ -14,6 +14,9 @@ from prismq.worker.options import WorkerOptions
 # Short tasks are claimed ahead, as many as will have run in this time; long ones are not, so that another
 # worker can have them.
 PREFETCH_AHEAD_S = 0.05
+# And no fewer than will have run in so many exchanges: over a network, or to a slow disk, a commit takes its time,
+# and each should bring enough to be worth it.
+_AHEAD_EXCHANGES = 4
 _ROUTES_KEPT_MAX = 10_000
 _PACE_S = 0.01  # how often the pace is taken
 
@@ -29,6 +32,11 @@ class Claimer:
         self._servable: dict[tuple[str, str], bool] = {}
         self._rate = 0.0  # tasks a second, smoothed
         self._counted, self._since = 0, 0.0
+        self.exchange_s = 0.0  # what an exchange takes, smoothed
+
+    def exchanged(self, took_s: float) -> None:
+        """Learn what an exchange takes that wrote or claimed something."""
+        self.exchange_s = 0.75 * self.exchange_s + 0.25 * took_s
 
     def finished(self, count: int, mono: float) -> None:
         """Learn the pace: `count` tasks have ended by now."""
@@ -40,14 +48,15 @@ class Claimer:
 
     def prefetch(self) -> int:
         """How many to hold beyond the slots, given the pace."""
-        return min(self._options.prefetch_max, int(self._rate * PREFETCH_AHEAD_S))
+        ahead_s = max(PREFETCH_AHEAD_S, _AHEAD_EXCHANGES * self.exchange_s)
+        return min(self._options.prefetch_max, int(self._rate * ahead_s))
 
     def request(self, *, slots: int, busy: int, waiting: int) -> ClaimRequest | None:
         """What to ask the store for; None where enough is in hand."""
         prefetch = self.prefetch()
         limit = min(slots + prefetch - busy - waiting, CLAIM_BATCH_MAX)
         # Half full is full enough: many small claims would cost more than they bring.
-        if limit <= 0 or (busy >= slots and waiting > prefetch // 2):
+        if limit <= 0 or (busy + waiting >= slots and waiting > prefetch // 2):
             return None
         options = self._options
         return ClaimRequest(

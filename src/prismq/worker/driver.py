@@ -20,7 +20,8 @@ class Driver:
     """Calls `step`, which says in how many seconds it wants to be called again, one thread at a time.
 
     It has a thread of its own; but a slot's thread that has run dry takes the turn itself: then tasks that are
-    over sooner than a thread wakes up are claimed, run and settled without waking another.
+    over sooner than a thread wakes up are claimed, run and settled without waking another. Where a step is mostly
+    waiting for a server (`remote`), a slot's thread goes on with what has been claimed instead.
     """
 
     def __init__(
@@ -33,9 +34,12 @@ class Driver:
         clock: Clock,
         changed: Callable[[], bool],
         calm: Callable[[], None],
+        starved: Callable[[], bool] = lambda: False,
+        remote: bool = False,
     ) -> None:
         """`changed`: whether somebody wrote to the store since it was last asked. `calm`: called a little after
-        the last of a run of hints, which may have been of something else than new tasks."""
+        the last of a run of hints, which may have been of something else than new tasks. `starved`: whether the last
+        step claimed nothing because no slot was free."""
         self._step = step
         self._journal = journal
         self._slots = slots
@@ -43,12 +47,14 @@ class Driver:
         self._clock = clock
         self._changed = changed
         self._calm = calm
+        self._starved = starved
+        self._remote = remote
         self._turn = threading.Lock()
         self._due = float("-inf")  # monotonic
         self._enough = threading.Event()
         self._hinted = False
         self._closed = False
-        slots.on_idle = self._enough.set
+        slots.on_idle = self._on_idle
 
     def run(self, done: Callable[[], bool]) -> None:
         """Step when it is time, until `done`; this is the driver's own thread."""
@@ -77,10 +83,20 @@ class Driver:
         if self._journal.pending >= _FLUSH_AT and not self._enough.is_set():
             self._enough.set()
 
+    def _on_idle(self) -> None:
+        self._enough.set()
+        if self._starved():
+            self._bell.ring()
+
     def help(self) -> None:
         """Called by a slot's thread between two tasks, when it has given back its slot."""
         slots, pending = self._slots, self._journal.pending
         if pending < (_FLUSH_AT if slots.waiting else _DRY_AT if slots.busy else 1) or self._closed:
+            if not pending and self._starved():
+                # Its ending was written before it gave back its slot, and that step found none to claim for.
+                self._bell.ring()
+            return
+        if self._remote and slots.waiting:
             return
         if self._turn.acquire(blocking=False):
             try:

@@ -23,16 +23,25 @@ class EmbeddedWorker:
     Nothing replaces this process when a task kills it: that is what `prismq worker` is for.
     """
 
-    def __init__(self, app: Application, options: WorkerOptions, *, rng: Random, reference: str | None = None) -> None:
+    def __init__(
+        self,
+        app: Application,
+        options: WorkerOptions,
+        *,
+        rng: Random,
+        reference: str | None = None,
+        program_log: tuple[str, bool] | None = None,
+    ) -> None:
         self._app = app
         store = app.store
         self.runtime = Runtime(
             store, app.handlers, options, clock=app.clock, rng=rng, emit=app.emit, around=app.around,
-            app=reference or _reference_of(app), database=app.database,
+            app=reference or _reference_of(app), database=app.database, tracing=app.tracing, redactor=app.redactor,
+            program_log=program_log,
         )  # fmt: skip
         self.housekeeper = Housekeeper(
             store, app.clock, rng, app.emit, lease_s=options.lease_s, retention=options.retention,
-            archive_dir=options.archive_dir, backups=options.backups,
+            archive_dir=options.archive_dir, backups=options.backups, tracing=app.tracing,
         )  # fmt: skip
         self.probe = Probe(options.probe, app.clock, poll_s=options.poll_s)
         self._stop = threading.Event()
@@ -85,7 +94,8 @@ def declare_schedules(app: Application) -> None:
 
 def _reference_of(app: Application) -> str | None:
     """`file.py:name` of a module-level PrismQ object, so that a task's own process can find it; None if it has none."""
-    for module in list(sys.modules.values()):
+    # The script that was started comes last: under its `if __name__ == "__main__"` a name is there for it alone.
+    for _, module in sorted(sys.modules.items(), key=lambda item: item[0] == "__main__"):
         file = getattr(module, "__file__", None)
         if not file or not str(file).endswith(".py"):
             continue

@@ -8,14 +8,15 @@ from random import Random
 from prismq.clock import Clock
 from prismq.domain import events as ev
 from prismq.domain.errors import QueueDatabaseError, QueueMaintenanceError
+from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.outcome import describe
 from prismq.storage.contract import Retention, Store
 from prismq.worker.copies import BackupPlan, Pruner, ScheduledBackups
 from prismq.worker.reaper import Reaper
-from prismq.worker.scheduler import Scheduler
+from prismq.worker.scheduler import Scheduler, ScheduleTracing
 
 _PRUNE_S = 30.0
-_FOLD_S = 300.0
+_FOLD_S = 60.0
 _BOOK_S = 2.0
 
 
@@ -33,6 +34,7 @@ class Housekeeper:
         retention: Retention,
         archive_dir: str | None = None,
         backups: BackupPlan | None = None,
+        tracing: ScheduleTracing | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -42,7 +44,7 @@ class Housekeeper:
         self._pruner = Pruner(store, retention, clock, archive_dir)
         self._backups = None if backups is None else ScheduledBackups(store, backups, clock, emit)
         self.reaper = Reaper(store.upkeep, clock, emit, lease_s=lease_s)
-        self._scheduler = Scheduler(store.schedules, clock, emit)
+        self._scheduler = Scheduler(store.schedules, clock, emit, tracing)
         start = clock.monotonic()
         self._chores: list[tuple[Callable[[], float], list[float]]] = [
             (self.reaper.step, [start]),
@@ -84,7 +86,8 @@ class Housekeeper:
         return max(0.01, min(due[0] for _, due in self._chores) - mono)
 
     def _book(self) -> float:
-        return 0.0 if self._store.upkeep.book(self._clock.now()) else _BOOK_S
+        # Fewer than that means: no more waits. New ones come all the time.
+        return 0.0 if self._store.upkeep.book(self._clock.now()) >= BOOK_CHUNK else _BOOK_S
 
     def _prune(self) -> float:
         try:

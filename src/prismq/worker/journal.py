@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from prismq.domain.lease import LogLine, Settlement
-from prismq.domain.limits import JOURNAL_LOGS_MAX
+from prismq.domain.limits import JOURNAL_LOGS_MAX, LOG_UNIT_CHARS, RENEWAL_LINES_MAX
+from prismq.domain.span import AttemptSpans
 from prismq.domain.status import TaskStatus
+from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import Batch, Progress
 from prismq.worker.attempt import Attempt, Ending
 from prismq.worker.lines import RANKS, line_for
@@ -27,6 +30,7 @@ class Journal:
         self._started: deque[Attempt] = deque()
         self._logs: deque[LogLine] = deque()
         self._progress: dict[int, Progress] = {}
+        self._spans: deque[AttemptSpans] = deque()
         self._results: deque[tuple[int, int, str | None]] = deque()
         self._dropped = 0
         self.on_finish: Callable[[], None] = ring
@@ -44,12 +48,20 @@ class Journal:
         self._endings.append(ending)
         self.on_finish()
 
+    def takes(self, attempt: Attempt, level: str) -> bool:
+        """Whether a line of this level would be kept."""
+        return attempt.logs_left > 0 and RANKS.get(level, RANKS["INFO"]) >= self._floor
+
+    def bind(self, attempt: Attempt, fields: dict[str, Any]) -> None:
+        """Have these fields on what is reported of the attempt."""
+        attempt.extra = {**(attempt.extra or {}), **fields}
+
     def log(self, attempt: Attempt, at: float, level: str, message: str, details: str | None) -> None:
         """A line of the task itself, bounded per attempt and, while the store is away, in all."""
-        if attempt.logs_left <= 0 or RANKS.get(level, RANKS["INFO"]) < self._floor:
+        if not self.takes(attempt, level):
             return
-        attempt.logs_left -= 1
-        if attempt.logs_left == 0:
+        attempt.logs_left -= cost_of(message, details)
+        if attempt.logs_left <= 0:
             level, message, details = "WARNING", "log cut here: this attempt has written its most lines", None
         if len(self._logs) >= JOURNAL_LOGS_MAX:
             self._dropped += 1
@@ -57,11 +69,32 @@ class Journal:
         self._logs.append(LogLine(attempt.lease.task_id, at, level, message, details, attempt.lease.attempt))
         self._ring()
 
+    def renewed(self, attempt: Attempt, at: float, until: float) -> None:
+        """The lease of an attempt that has run for a while was renewed; the first times are worth a line."""
+        if attempt.renewals >= RENEWAL_LINES_MAX or self._floor > RANKS["DEBUG"] or attempt.ended:
+            return
+        attempt.renewals += 1
+        message = f"lease renewed until {epoch_to_text(until)}"
+        if attempt.renewals == RENEWAL_LINES_MAX:
+            message += "; from now on it is renewed without a line"
+        if len(self._logs) < JOURNAL_LOGS_MAX:
+            self._logs.append(LogLine(attempt.lease.task_id, at, "DEBUG", message, None, attempt.lease.attempt))
+
+    def spans(self, attempt: Attempt, trace_id: str, text: str) -> None:
+        """The spans of an attempt, when it has ended."""
+        if len(self._spans) < JOURNAL_LOGS_MAX:
+            lease = attempt.lease
+            self._spans.append(AttemptSpans(lease.task_id, lease.fencing_token, lease.attempt, trace_id, text))
+
     def progress(self, attempt: Attempt, text: str) -> None:
         """The latest progress replaces what has not been written yet."""
         task_id, token = attempt.key
         self._progress[task_id] = Progress(task_id, token, text)
         self._ring()
+
+    def offered(self, attempt: Attempt) -> None:
+        """The handler's own connection completes the task if and when it commits."""
+        attempt.offered = True
 
     def result(self, attempt: Attempt, text: str | None) -> None:
         """The result, or that there is none, of a task that its own transaction has completed."""
@@ -105,6 +138,8 @@ class Journal:
                 line = self._line_for(settlement)
                 if line is not None:
                     batch.logs.append(line)
+        while self._spans:
+            batch.spans.append(self._spans.popleft())
         while self._results:
             batch.results.append(self._results.popleft())
         if self._progress:
@@ -138,6 +173,11 @@ class Journal:
         line = self._line_for(start)
         if line is not None:
             batch.logs.append(line)
+
+
+def cost_of(message: str, details: str | None) -> int:
+    """How many of an attempt's lines this one counts for."""
+    return 1 + (len(message) + len(details or "")) // LOG_UNIT_CHARS
 
 
 def _settle(ending: Ending) -> Settlement | None:

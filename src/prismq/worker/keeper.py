@@ -1,6 +1,7 @@
 """Keeps what this process holds: renews leases, passes on cancellations, watches timeouts, reports.
 
-It has a thread and a connection of its own, so that busy tasks cannot starve it.
+It has a thread and a connection of its own, so that busy tasks cannot starve it, and a second thread that never
+waits for the store: a lease that runs out while the store does not answer, and a timeout, are noticed all the same.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ class Holder(Protocol):
     def held(self) -> list[Attempt]: ...
     def report(self) -> WorkerReport: ...
     def report_written(self) -> None: ...
+    def renewed(self, attempt: Attempt, at: float, until: float) -> None: ...
     def obey(self, command: WorkerCommand, argument: int | None, by: str) -> None: ...
     def register(self) -> None: ...
 
 
 class Keeper:
-    """`step()` does what is due and returns the seconds until it wants to be called again."""
+    """`talk()` does what is due with the store, `watch()` what is due without it, and `step()` both.
+
+    Each returns the seconds until it wants to be called again. The two may be called by different threads.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,10 @@ class Keeper:
 
     def step(self) -> float:
         """Do what is due."""
+        return min(self.talk(), self.watch())
+
+    def talk(self) -> float:
+        """Renew, look and report."""
         mono = self._clock.monotonic()
         try:
             if mono >= self._renew_at:
@@ -79,10 +88,13 @@ class Keeper:
             self._look_at = mono + _LOOK_S
             self._renew_at = max(self._renew_at, mono + _LOOK_S)
             self._report_at = max(self._report_at, mono + _LOOK_S)
+        return max(0.01, min(self._renew_at, self._report_at, self._look_at) - mono)
+
+    def watch(self) -> float:
+        """Stop what has lost its lease or outrun its time."""
+        mono = self._clock.monotonic()
         self._watch_lease(mono)
-        tick = self._watch_attempts(mono)
-        until = min(self._renew_at, self._report_at, self._look_at) - mono
-        return max(0.01, min(until, tick))
+        return max(0.01, self._watch_attempts(mono))
 
     def _renew(self, mono: float) -> None:
         held = {attempt.key: attempt for attempt in self._holder.held()}
@@ -94,9 +106,13 @@ class Keeper:
             still = {(lease.task_id, lease.fencing_token) for lease in renewed}
             for key, attempt in held.items():
                 # One that its own transaction has completed holds no lease, and has lost none.
-                gone = key not in still and not attempt.ended and not attempt.completed_within
+                gone = key not in still and not attempt.ended and not (attempt.completed_within or attempt.offered)
                 if gone and attempt.tell_to_stop("lost", mono):
                     self._emit(ev.LeaseLostEvent(attempt.lease))
+                started = attempt.started_mono
+                # Those that just happen to run at the moment of a renewal are not worth a line.
+                if key in still and started is not None and mono - started >= self._renew_every_s:
+                    self._holder.renewed(attempt, now, now + self._options.lease_s)
             if renewed:
                 self._emit(ev.LeasesRenewed(self._holder.worker_id, len(renewed), now + self._options.lease_s))
         self._renewed_at = mono
@@ -121,7 +137,9 @@ class Keeper:
             # Somebody removed the row (a pruned registry, a restored backup): it is told again who works here.
             self._holder.register()
         self._holder.report_written()
-        self._emit(ev.WorkerHeartbeatSent(report.worker_id, report.busy, report.slots, mono - self._started))
+        self._emit(
+            ev.WorkerHeartbeatSent(report.worker_id, report.busy, report.slots, mono - self._started, report.status)
+        )
 
     def report_now(self) -> None:
         """Report at the next step, not at the next heartbeat."""

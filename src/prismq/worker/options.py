@@ -19,6 +19,17 @@ DEFAULT_RETENTION = Retention(7 * _DAY_S, 90 * _DAY_S, 30 * _DAY_S, 7 * _DAY_S)
 
 
 @dataclass(frozen=True)
+class CaptureOptions:
+    """What tasks say by other means than `current_task().log`, and is kept with them all the same.
+
+    `level`: the least level of the standard logging; None: none of it. `output`: what they print, and warnings.
+    """
+
+    level: LogLevel | None = "INFO"
+    output: bool = False
+
+
+@dataclass(frozen=True)
 class WorkerOptions:
     """Checked settings of one worker process; times in seconds. See docs/worker-configuration.md."""
 
@@ -35,6 +46,7 @@ class WorkerOptions:
     grace_s: float = 30.0
     stop_grace_s: float = 5.0  # between telling a task to stop and taking stronger means
     log_level: LogLevel = "DEBUG"  # the least that goes to task_logs; transitions are DEBUG
+    capture: CaptureOptions = field(default=CaptureOptions())
     hints: bool = True
     max_tasks: int | None = None
     max_memory_bytes: int | None = None

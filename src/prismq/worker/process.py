@@ -60,6 +60,7 @@ class WorkerProcess:
         self._runtime: Runtime | None = None
         self._replace = False
         options = options_of(self._config)
+        self.capture_level = options.capture.level
         self._probe = Probe(options.probe, app.clock, number=order.number, poll_s=options.poll_s)
 
     def tell(self, word: str) -> None:
@@ -105,6 +106,9 @@ class WorkerProcess:
                     worker_id=self._order.worker_id,
                     supervisor_id=self._order.supervisor_id,
                     restarts=self._order.restarts,
+                    tracing=self._app.tracing,
+                    redactor=self._app.redactor,
+                    program_log=(self._order.log_level, self._order.log_json),
                 )
                 runtime.on_want_exit = self._on_want_exit
                 runtime.start()
@@ -146,8 +150,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         app = load(order.app, order.database)
-        app.configure_logging(order.log_level, as_json=order.log_json)
         process = WorkerProcess(order, app)
+        app.configure_logging(order.log_level, as_json=order.log_json, least=process.capture_level)
         signal.signal(signal.SIGTERM, lambda *_: process.tell("drain"))
         threading.Thread(target=_listen, args=(told, process), name="prismq-supervisor", daemon=True).start()
         code = process.run()

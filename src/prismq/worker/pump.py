@@ -57,7 +57,9 @@ class Pump:
         self._slots = slots
         self.attempts: dict[tuple[int, int], Attempt] = {}
         self.claiming = True
+        self.starved = False  # nothing waits, and the last step found no free slot to claim for
         self.completed = self.failed = self.retried = 0
+        self.run_s = 0.0
         self.total = 0
         self.last_claim_at: float | None = None
         self.last_look_at: float | None = None
@@ -93,6 +95,7 @@ class Pump:
                 busy=slots.busy,
                 waiting=slots.waiting + len(self._announce_first) + self._caution.waiting(slots.size),
             )
+        self.starved = self.claiming and request is None and not self._slots.waiting
         batch, endings = self._unsent, self._unsent_endings
         if not batch and not endings and request is None:
             return self._next_wait(mono, claimed=0, limit=0)
@@ -106,6 +109,8 @@ class Pump:
         now = self._clock.now()
         if request is not None:
             self.last_look_at = now
+        if batch or answer.leases:
+            self._claimer.exchanged(self._clock.monotonic() - mono)
         self._unsent, self._unsent_endings = Batch(), []
         self._settled(batch, endings, answer.lost, mono)
         announced, self._announce_first = self._announce_first, []
@@ -130,6 +135,7 @@ class Pump:
             unsent.logs += batch.logs
             unsent.progress.update(batch.progress)
             unsent.results += batch.results
+            unsent.spans += batch.spans
             self._unsent_endings += endings
 
     # -- after it
@@ -149,6 +155,8 @@ class Pump:
             if tell_start and attempt.was is TaskStatus.CLAIMED and attempt.started_at is not None:
                 self._emit(ev.TaskStarted(attempt.lease, attempt.started_at))
             self._count(ending.to, ending.counts)
+            if attempt.started_at is not None:
+                self.run_s += max(0.0, ending.at - attempt.started_at)
             if tell_completion or ending.to is not TaskStatus.COMPLETED:
                 self._emit(event_of(ending))
         if endings:
@@ -240,7 +248,8 @@ class Pump:
         if (
             self._unsent
             or (self.claiming and self._caution.can_go(self._free))
-            or (claimed and claimed == limit and self.claiming and not self._slots.busy)
+            or (self.starved and self._free)
+            or (claimed and claimed == limit and self.claiming and not self._slots.busy and not self._slots.waiting)
         ):
             return 0.0
         wait_s = self._options.poll_s

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+
 from prismq.clock import Clock
 from prismq.domain import events as ev
 from prismq.domain.cron import CronSchedule, MissedPolicy, due_slots
 from prismq.domain.errors import InvalidCron
+from prismq.domain.task import Enqueued, NewTask
 from prismq.storage.contract import Schedule, ScheduleStore
 
 _LOOK_S = 1.0  # schedules may be added, changed or resumed by others
 
 
+class ScheduleTracing(Protocol):
+    """What makes spans of the enqueues of schedules."""
+
+    def submit(
+        self, news: Sequence[NewTask], *, now: float, schedule: str | None = None
+    ) -> AbstractContextManager[Callable[[list[Enqueued]], None]]:
+        """See prismq.client.sender.SendTracing; where it is told of no task, nothing is recorded."""
+        ...
+
+
 class Scheduler:
     """`step()` enqueues the tasks of slots that have come, and says when to come again."""
 
-    def __init__(self, store: ScheduleStore, clock: Clock, emit: ev.Emit) -> None:
+    def __init__(
+        self, store: ScheduleStore, clock: Clock, emit: ev.Emit, tracing: ScheduleTracing | None = None
+    ) -> None:
         self._store = store
+        self._tracing = tracing
         self._clock = clock
         self._emit = emit
         self._parsed: dict[tuple[str, str], CronSchedule | None] = {}
@@ -41,12 +60,21 @@ class Scheduler:
         due = due_slots(cron, last_slot, now, MissedPolicy(schedule.missed))
         missed = due.skipped
         for slot in due.times:
-            task_id = self._store.fire(schedule, slot, missed, now)
+            task_id = self._fire(schedule, slot, missed, now)
             if task_id is not None:
                 self._emit(ev.ScheduleFired(schedule.name, task_id, slot, missed))
             missed = 0
         if missed:
             self._store.skip(schedule.name, now)
+
+    def _fire(self, schedule: Schedule, slot: float, missed: int, now: float) -> int | None:
+        if self._tracing is None:
+            return self._store.fire(schedule, slot, missed, now)
+        new = replace(schedule.template)
+        with self._tracing.submit((new,), now=now, schedule=schedule.name) as sent:
+            task_id = self._store.fire(schedule._replace(template=new), slot, missed, now)
+            sent([] if task_id is None else [Enqueued(task_id, True)])
+        return task_id
 
     def _parse(self, schedule: Schedule) -> CronSchedule | None:
         key = (schedule.expression, schedule.timezone)

@@ -7,7 +7,7 @@ import socket
 from prismq.config import WorkerConfig
 from prismq.storage.contract import Retention
 from prismq.worker.copies import BackupPlan
-from prismq.worker.options import WorkerOptions
+from prismq.worker.options import CaptureOptions, WorkerOptions
 from prismq.worker.probe import ProbeOptions
 
 _MB = 1_048_576
@@ -28,6 +28,9 @@ def options_of(config: WorkerConfig) -> WorkerOptions:
         heartbeat_s=config.heartbeat_interval_seconds,
         grace_s=config.shutdown_grace_seconds,
         log_level=config.task_log_level,
+        capture=CaptureOptions(
+            None if config.task_log_capture == "OFF" else config.task_log_capture, config.task_log_output
+        ),
         hints=config.hints,
         # A task says itself how often it may be tried; the worker's number counts only where somebody set it.
         attempts_cap=config.max_retries + 1 if "max_retries" in config.model_fields_set else None,

@@ -82,6 +82,7 @@ class Supervisor:
             retention=self._options.retention,
             archive_dir=self._options.archive_dir,
             backups=self._options.backups,
+            tracing=app.tracing,
         )
         self._seats = [_Seat(number) for number in range(config.processes)]
         self._ending = False

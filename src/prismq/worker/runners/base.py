@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from prismq.clock import Clock
 from prismq.domain.backoff import Backoff
@@ -14,13 +14,53 @@ from prismq.domain.errors import InvalidArgument, PermanentError, TaskCancelled,
 from prismq.domain.handler import Handler
 from prismq.domain.lease import ErrorInfo, Lease, Settlement
 from prismq.domain.outcome import Verdict, bounded_s, describe, judge
+from prismq.domain.redaction import Redactor
 from prismq.domain.status import TaskStatus
 from prismq.storage.contract import WorkStore
 from prismq.worker.attempt import Attempt, Ending
 from prismq.worker.context import TaskContext
 from prismq.worker.journal import Journal
+from prismq.worker.options import CaptureOptions
 
 Around = Callable[[TaskContext], AbstractContextManager[Any]]
+
+
+class AttemptTrace(Protocol):
+    """The span of one attempt, which is open and current in the calling thread or coroutine."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """`trace_id` and `span_id`, for log lines; nothing where there is no trace."""
+        ...
+
+    @property
+    def carrier(self) -> dict[str, str]:
+        """The headers with which another process can go on with the trace."""
+        ...
+
+    def add(self, spans: str) -> None:
+        """Take in spans of the attempt from another process, as `end` gave them there."""
+        ...
+
+    def end(self, ending: Ending | None) -> tuple[str, str] | None:
+        """Close it; the trace's id and its spans as JSON, to be kept with the task. Never raises."""
+        ...
+
+
+class Tracing(Protocol):
+    """What makes spans of attempts."""
+
+    def execute(self, lease: Lease) -> AttemptTrace | None:
+        """Begin the span of an attempt; None where there is nothing to trace. Never raises."""
+        ...
+
+    def go_on(self, carrier: dict[str, str]) -> AttemptTrace | None:
+        """Go on with an attempt's trace in a process of its own. Never raises."""
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Send what is to be sent, within that time. Never raises."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +73,9 @@ class Surroundings:
     rng: Random
     around: Sequence[Around] = ()
     attempts_cap: int | None = None
+    tracing: Tracing | None = None
+    capture: CaptureOptions = field(default=CaptureOptions(None))
+    redactor: Redactor = field(default=Redactor())
 
 
 class InProcessReporter:
@@ -41,6 +84,24 @@ class InProcessReporter:
     def __init__(self, attempt: Attempt, surroundings: Surroundings) -> None:
         self._attempt = attempt
         self._around = surroundings
+
+    @property
+    def redactor(self) -> Redactor:
+        """See Reporter.redactor."""
+        return self._around.redactor
+
+    @property
+    def capture(self) -> CaptureOptions:
+        """See Reporter.capture."""
+        return self._around.capture
+
+    def takes(self, level: str) -> bool:
+        """See Reporter.takes."""
+        return self._around.journal.takes(self._attempt, level)
+
+    def bind(self, fields: dict[str, Any]) -> None:
+        """See Reporter.bind."""
+        self._around.journal.bind(self._attempt, fields)
 
     def log(self, level: str, message: str, details: str | None) -> None:
         """See Reporter.log."""
@@ -55,12 +116,18 @@ class InProcessReporter:
         return self._attempt.stop_why is not None
 
     @contextmanager
-    def transaction(self) -> Iterator[Any]:
+    def transaction(self, connection: Any = None) -> Iterator[Any]:
         """See TaskContext.transaction."""
-        attempt = self._attempt
-        with self._around.store.own_transaction() as connection:
+        attempt, store, clock = self._attempt, self._around.store, self._around.clock
+        if connection is not None:
             yield connection
-            self._around.store.complete_within(connection, completion_of(attempt, self._around.clock.now()))
+            # Said before it is written: from then on the caller may commit at any moment.
+            self._around.journal.offered(attempt)
+            store.complete_within(connection, completion_of(attempt, clock.now()))
+            return
+        with store.own_transaction() as own:
+            yield own
+            store.complete_within(own, completion_of(attempt, clock.now()))
         attempt.completed_within = True
 
 
@@ -84,6 +151,22 @@ def decode(attempt: Attempt) -> tuple[tuple[Any, ...], dict[str, Any]]:
         raise PermanentError(str(error)) from error
 
 
+def begin_trace(attempt: Attempt, surroundings: Surroundings) -> AttemptTrace | None:
+    """The attempt's span, where there is tracing; its ids go with what is reported of the attempt."""
+    tracing = surroundings.tracing
+    trace = None if tracing is None else tracing.execute(attempt.lease)
+    if trace is not None and trace.fields:
+        surroundings.journal.bind(attempt, trace.fields)
+    return trace
+
+
+def end_trace(trace: AttemptTrace, ending: Ending | None, attempt: Attempt, surroundings: Surroundings) -> None:
+    """Close the span; what is kept of it goes with the attempt's end."""
+    spans = trace.end(ending)
+    if spans is not None:
+        surroundings.journal.spans(attempt, *spans)
+
+
 @contextmanager
 def surrounded(context: TaskContext, around: Sequence[Around]) -> Iterator[None]:
     """The middleware round a handler, first one outermost."""
@@ -100,7 +183,7 @@ def completed(attempt: Attempt, value: Any, surroundings: Surroundings) -> Endin
         result = handler_of(attempt).arguments.encode_result(value)
     except InvalidArgument as error:
         return failed(attempt, PermanentError(str(error)), surroundings)
-    if attempt.completed_within:
+    if attempt.completed_within or attempt.offered:
         surroundings.journal.result(attempt, result)
     return Ending(attempt, TaskStatus.COMPLETED, at, result=result)
 

@@ -8,12 +8,15 @@ import threading
 
 from prismq.domain.errors import TaskCancelled
 from prismq.worker.attempt import Attempt, Ending, Why
+from prismq.worker.capture import finish_output
 from prismq.worker.context import TaskContext, bind
 from prismq.worker.runners.base import (
     InProcessReporter,
     Surroundings,
+    begin_trace,
     completed,
     decode,
+    end_trace,
     failed,
     handler_of,
     surrounded,
@@ -85,7 +88,19 @@ class LoopRunner:
         self._surroundings.journal.finish(ending)
 
     async def run(self, attempt: Attempt) -> Ending:
-        """Run one attempt on the running loop."""
+        """Run one attempt on the running loop, in a coroutine of its own."""
+        if self._surroundings.tracing is None:
+            return await self._run(attempt)
+        ending = None
+        trace = begin_trace(attempt, self._surroundings)
+        try:
+            ending = await self._run(attempt)
+        finally:
+            if trace is not None:
+                end_trace(trace, ending, attempt, self._surroundings)
+        return ending
+
+    async def _run(self, attempt: Attempt) -> Ending:
         surroundings = self._surroundings
         clock = surroundings.clock
         loop = asyncio.get_running_loop()
@@ -122,3 +137,6 @@ class LoopRunner:
         except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             # Asyncio would let them end the loop and all its tasks, or take the last for its own.
             raise RuntimeError(f"the task raised {type(error).__name__}") from error
+        finally:
+            if surroundings.capture.output:
+                finish_output(context)

@@ -14,8 +14,8 @@ from prismq.domain.errors import TaskCancelled
 from prismq.domain.lease import ErrorInfo
 from prismq.domain.status import TaskStatus
 from prismq.worker.attempt import Attempt, Ending, Why
-from prismq.worker.runners.base import Surroundings, failed, handler_of
-from prismq.worker.runners.child import main
+from prismq.worker.runners.base import AttemptTrace, Surroundings, begin_trace, end_trace, failed, handler_of
+from prismq.worker.runners.child import ChildSetup, main
 
 _POLL_S = 0.1  # how often a running child is looked at: memory, life, a stop that it does not heed
 _TIMEOUT_GRACE_S = 0.5
@@ -33,12 +33,12 @@ class MemoryLimitExceeded(Exception):
 class _Child:
     """A spawned process and the pipe to it."""
 
-    def __init__(self, app: str, database: str | None) -> None:
+    def __init__(self, app: str, database: str | None, setup: ChildSetup) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self.pipe: Connection = ours
         self.process: SpawnProcess = context.Process(
-            target=main, args=(theirs, app, database), daemon=True, name="prismq-task"
+            target=main, args=(theirs, app, database, setup), daemon=True, name="prismq-task"
         )
         self.process.start()
         theirs.close()
@@ -66,8 +66,17 @@ class _Child:
 class ProcessRunner:
     """Runs attempts in child processes, which are kept and used again until one has to be killed."""
 
-    def __init__(self, app: str, database: str | None, surroundings: Surroundings, *, stop_grace_s: float) -> None:
+    def __init__(
+        self,
+        app: str,
+        database: str | None,
+        surroundings: Surroundings,
+        *,
+        stop_grace_s: float,
+        setup: ChildSetup | None = None,
+    ) -> None:
         self._app = app
+        self._setup = setup or ChildSetup(capture=surroundings.capture)
         self._database = database
         self._surroundings = surroundings
         self._grace_s = stop_grace_s
@@ -76,6 +85,17 @@ class ProcessRunner:
 
     def run(self, attempt: Attempt) -> Ending:
         """Run one attempt to its end; blocks the calling slot thread."""
+        # The span is this process's: it outlives a child that is killed.
+        trace = begin_trace(attempt, self._surroundings)
+        ending = None
+        try:
+            ending = self._run(attempt, trace)
+        finally:
+            if trace is not None:
+                end_trace(trace, ending, attempt, self._surroundings)
+        return ending
+
+    def _run(self, attempt: Attempt, trace: AttemptTrace | None) -> Ending:
         clock = self._surroundings.clock
         try:
             child = self._borrow()
@@ -93,8 +113,8 @@ class ProcessRunner:
             return failed(attempt, TaskCancelled("told to stop before it began"), self._surroundings)
         self._surroundings.journal.started(attempt)
         try:
-            child.pipe.send(("run", attempt.lease))
-            ending = self._follow(child, attempt, told)
+            child.pipe.send(("run", attempt.lease, None if trace is None else trace.carrier))
+            ending = self._follow(child, attempt, told, trace)
         except (EOFError, OSError):
             child.process.join(5.0)
             ending = self._died(child, attempt)
@@ -108,7 +128,7 @@ class ProcessRunner:
             child.kill()
         return ending
 
-    def _follow(self, child: _Child, attempt: Attempt, told: list[Why]) -> Ending | None:
+    def _follow(self, child: _Child, attempt: Attempt, told: list[Why], trace: AttemptTrace | None) -> Ending | None:
         clock, journal = self._surroundings.clock, self._surroundings.journal
         limit = handler_of(attempt).memory_limit_bytes
         passed_on, kill_at, look_at = False, 0.0, clock.monotonic() + _POLL_S
@@ -122,8 +142,14 @@ class ProcessRunner:
                     journal.log(attempt, *message[1:])
                 elif kind == "progress":
                     journal.progress(attempt, message[1])
+                elif kind == "bound":
+                    journal.bind(attempt, message[1])
+                elif kind == "spans" and trace is not None:
+                    trace.add(message[1])
                 elif kind == "result":
                     journal.result(attempt, message[1])
+                elif kind == "offered":
+                    journal.offered(attempt)
                 elif kind == "within":
                     attempt.completed_within = True
                 # One that talks without a pause is looked at all the same.
@@ -180,7 +206,7 @@ class ProcessRunner:
                 if child.process.is_alive():
                     return child
                 child.kill()
-        return _Child(self._app, self._database)
+        return _Child(self._app, self._database, self._setup)
 
     def _give_back(self, child: _Child) -> None:
         with self._guard:

@@ -11,12 +11,15 @@ from types import FrameType
 from prismq.domain.errors import TaskCancelled, TaskTimeout
 from prismq.storage import shield
 from prismq.worker.attempt import Attempt, Ending, Why
+from prismq.worker.capture import finish_output
 from prismq.worker.context import TaskContext, bind, unbind
 from prismq.worker.runners.base import (
     InProcessReporter,
     Surroundings,
+    begin_trace,
     completed,
     decode,
+    end_trace,
     failed,
     handler_of,
     surrounded,
@@ -68,6 +71,18 @@ class ThreadRunner:
         """Run one attempt here and now, in the calling thread."""
         if handler_of(attempt).executor == "process" and self._run_in_process is not None:
             return self._run_in_process(attempt)
+        if self._surroundings.tracing is None:
+            return self._run(attempt)
+        ending = None
+        trace = begin_trace(attempt, self._surroundings)
+        try:
+            ending = self._run(attempt)
+        finally:
+            if trace is not None:
+                end_trace(trace, ending, attempt, self._surroundings)
+        return ending
+
+    def _run(self, attempt: Attempt) -> Ending:
         surroundings = self._surroundings
         clock = surroundings.clock
         thread_id = threading.get_ident()
@@ -113,6 +128,8 @@ class ThreadRunner:
             with surrounded(context, surroundings.around):
                 return handler.function(*args, **kwargs)
         finally:
+            if surroundings.capture.output:
+                finish_output(context)
             unbind(token)
 
 
