@@ -163,6 +163,28 @@ def claims(**arguments: Any) -> Any:
     return measure(**arguments)
 
 
+def figures(**arguments: Any) -> Any:
+    """See figures.py."""
+    from benchmarks.figures import measure
+
+    return measure(**arguments)
+
+
+def busy(path: str, chunk: int, every_s: float) -> None:
+    """Enqueue a chunk every so often and work it off, until told to stop; how many, and how long it took."""
+    q, noop = make(path)
+    _listen("ready")
+    begin, n = time.monotonic(), 0
+    with q.worker(concurrency=2) as embedded:
+        while not select.select([sys.stdin], [], [], every_s)[0]:
+            noop.enqueue_many([(i,) for i in range(chunk)])
+            n = embedded.runtime.pump.total
+    sys.stdin.readline()
+    took = time.monotonic() - begin
+    q.close()
+    _answer({"n": n, "wall_s": took, "cpu_s": time.process_time()})
+
+
 def _listen(word: str) -> None:
     print(word, flush=True)
     sys.stdin.readline()
@@ -173,7 +195,7 @@ def _answer(value: object) -> None:
 
 
 _ROLES: dict[str, Callable[..., Any]] = {
-    role.__name__: role for role in (enqueue, raw_drain, worker, listener, footprint, importing, claims)
+    role.__name__: role for role in (enqueue, raw_drain, worker, busy, listener, footprint, importing, claims, figures)
 }
 
 

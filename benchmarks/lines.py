@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ import psutil
 
 from benchmarks.application import make
 from benchmarks.claims import STATES
+from benchmarks.figures import PER_MINUTE, QUEUES, TYPES, build
 from benchmarks.harness import (
     Check,
     Companion,
@@ -214,6 +216,53 @@ def claim(settings: Settings) -> Section:
     return section
 
 
+def figures(settings: Settings) -> Section:
+    """What figures cost in front of ten million tasks."""
+    tasks, queued = settings.size(10_000_000, 20_000), settings.size(100_000, 1_000)
+    days = settings.size(60, 1)
+    section = Section(
+        "figures",
+        f"Figures in front of {tasks:,} tasks",
+        f"{tasks:,} tasks, {queued:,} of them queued, of {TYPES} types in {QUEUES} queues, with statistics of {days} "
+        f"days at {PER_MINUTE} tasks of each type a minute. Meanwhile a worker is fed and works off some 2,000 tasks a "
+        "second in another process. Each call in turn, in a process of its own; p95 is what one in twenty exceeds. "
+        "The last three views are those that the reference defines over the whole table, ended tasks among them: they "
+        "read every row and are for people with time; `QueueMetrics` gives the counts from the books.",
+    )
+    with workplace(settings) as folder:
+        path = folder / "figures.db"
+        build(path, tasks, queued, days)
+        worker = Companion("busy", path=path, chunk=100, every_s=0.05)
+        try:
+            worker.go()
+            progress("asking for figures")
+            found = run_child("figures", path=path, times=settings.size(100 * settings.rounds, 5))
+            load = Sample(**worker.stop())
+        finally:
+            worker.kill()
+        section.figures.append(Figure("the worker meanwhile", rate(load), f"database of {_gib(path):.1f} GiB"))
+    for name, took in found["calls"].items():
+        wall, cpu = ([times[which] * 1e3 for times in took] for which in (0, 1))
+        p50, p95 = _quantile(wall, 0.5), _quantile(wall, 0.95)
+        note = f"p95 {p95:.2f} ms, of {len(took)}"
+        note += f"; processor time {_quantile(cpu, 0.5):.2f} and {_quantile(cpu, 0.95):.2f} ms"
+        section.figures.append(Figure(name, f"{p50:.2f} ms", note))
+        section.checks.append(Check(f"{name}, p95", p95, at_most=25, unit="ms"))
+    for name, took in found["views"].items():
+        section.figures.append(
+            Figure(f"SELECT * FROM {name}", f"{_quantile([wall for wall, _ in took], 0.5) * 1e3:,.1f} ms")
+        )
+    return section
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
+
+
+def _gib(path: Path) -> float:
+    return path.stat().st_size / 2**30
+
+
 def pickup(settings: Settings) -> Section:
     """How soon an idle worker begins, and what idling costs."""
     n, idle_s = settings.size(500, 40), settings.size(20, 2)
@@ -316,5 +365,5 @@ def footprint(settings: Settings) -> Section:
 
 
 LINES: dict[str, Callable[[Settings], Section]] = {
-    line.__name__: line for line in (enqueue, drain, claim, pickup, footprint)
+    line.__name__: line for line in (enqueue, drain, claim, figures, pickup, footprint)
 }

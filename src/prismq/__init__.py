@@ -46,9 +46,18 @@ if TYPE_CHECKING:
     from prismq.domain.task import TaskFilter as TaskFilter
     from prismq.domain.task import TaskLog as TaskLog
     from prismq.domain.worker import Worker as Worker
+    from prismq.observability.backup import BackupInfo as BackupInfo
+    from prismq.observability.backup import QueueBackup as QueueBackup
+    from prismq.observability.heartbeat import WorkerHeartbeat as WorkerHeartbeat
+    from prismq.observability.maintenance import QueueMaintenance as QueueMaintenance
+    from prismq.observability.metrics import QueueMetrics as QueueMetrics
+    from prismq.observability.monitoring import QueueMonitoring as QueueMonitoring
+    from prismq.observability.task_logs import QueueLogger as QueueLogger
+    from prismq.observability.task_logs import TaskLogger as TaskLogger
     from prismq.storage.sqlite.database import QueueDatabase as QueueDatabase
     from prismq.storage.sqlite.pragmas import PRAGMAS as PRAGMAS
     from prismq.worker.context import TaskContext as TaskContext
+    from prismq.worker.context import bind_log as bind_log
     from prismq.worker.context import current_task as current_task
 
 _HOMES = {
@@ -68,20 +77,27 @@ _HOMES = {
     "prismq.domain.strategy": ("SchedulingStrategy",),
     "prismq.domain.task": ("NewTask", "Task", "TaskFilter", "TaskLog"),
     "prismq.domain.worker": ("Worker",),
+    "prismq.observability.backup": ("BackupInfo", "QueueBackup"),
+    "prismq.observability.maintenance": ("QueueMaintenance",),
+    "prismq.observability.heartbeat": ("WorkerHeartbeat",),
+    "prismq.observability.metrics": ("QueueMetrics",),
+    "prismq.observability.monitoring": ("QueueMonitoring",),
+    "prismq.observability.task_logs": ("QueueLogger", "TaskLogger"),
     "prismq.storage.sqlite.database": ("QueueDatabase",),
     "prismq.storage.sqlite.pragmas": ("PRAGMAS",),
-    "prismq.worker.context": ("TaskContext", "current_task"),
+    "prismq.worker.context": ("TaskContext", "bind_log", "current_task"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "PRAGMAS", "Backoff", "ConfigurationError", "InvalidArgument", "LeaseLost", "NewTask", "PayloadTooLarge",
-    "PermanentError", "PrismQ", "PrismqError", "QueueBackupError", "QueueBusyError", "QueueDatabase",
-    "QueueDatabaseError", "QueueMaintenanceError", "QueueSchemaError", "ResultTimeout", "Retry", "SchedulingStrategy",
-    "Settings", "Snooze", "Task", "TaskCancelled", "TaskContext", "TaskFailed", "TaskFilter", "TaskFunction",
-    "TaskHandle", "TaskLog", "TaskNotFound", "TaskStatus", "TaskTimeout", "UnknownStatus", "UnknownTask",
-    "Worker", "WorkerConfig", "__version__",
-    "current_task", "load_settings", "load_worker_config",
+    "PRAGMAS", "Backoff", "BackupInfo", "ConfigurationError", "InvalidArgument", "LeaseLost", "NewTask",
+    "PayloadTooLarge", "PermanentError", "PrismQ", "PrismqError", "QueueBackup", "QueueBackupError", "QueueBusyError",
+    "QueueDatabase", "QueueDatabaseError", "QueueLogger", "QueueMaintenance", "QueueMaintenanceError", "QueueMetrics",
+    "QueueMonitoring", "QueueSchemaError", "ResultTimeout", "Retry", "SchedulingStrategy", "Settings", "Snooze",
+    "Task", "TaskCancelled", "TaskContext", "TaskFailed", "TaskFilter", "TaskFunction", "TaskHandle", "TaskLog",
+    "TaskLogger", "TaskNotFound", "TaskStatus", "TaskTimeout", "UnknownStatus", "UnknownTask", "Worker",
+    "WorkerConfig", "WorkerHeartbeat", "__version__", "bind_log", "current_task", "load_settings",
+    "load_worker_config",
 ]  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -21,16 +22,19 @@ from prismq.clock import SYSTEM_CLOCK, Clock
 from prismq.domain.arguments import to_json
 from prismq.domain.backoff import Backoff
 from prismq.domain.handler import ExecutorKind, Handler
+from prismq.domain.redaction import Redactor
+from prismq.domain.span import TaskSpan, spans_of
 from prismq.domain.task import NewTask
 from prismq.observability.fanout import Fanout, Listener
 from prismq.observability.logs import LogListener, configure_logging
 from prismq.storage.contract import Schedule, Store
 from prismq.storage.open import open_store
-from prismq.storage.wakeup import LoopbackAnnouncer
 
 if TYPE_CHECKING:
+    from prismq.config import Settings
     from prismq.observability.health import Health
     from prismq.observability.timeline import Moment
+    from prismq.observability.traces import Tracing
     from prismq.observability.why import Explanation
     from prismq.testing import TestingQueue
     from prismq.worker.embedded import EmbeddedWorker
@@ -47,7 +51,8 @@ class PrismQ:
 
     `database`: a path, `sqlite:///…`, or None for PRISMQ_DATABASE_URL, PRISMQ_QUEUE_DB_PATH, `database` in
     prismq.toml, or the default path. `durability`: "normal" (an acknowledged enqueue survives a crash of the
-    process) or "full" (power loss too). `adopt`: keep the queue in a file that holds other tables.
+    process) or "full" (power loss too). `redis_url`: have Redis tell workers of new tasks. `adopt`: keep the queue
+    in a file that holds other tables.
 
     Nothing is opened before the first use; a new database is then set up. Raises ConfigurationError for a database
     that is neither path nor URL.
@@ -59,23 +64,32 @@ class PrismQ:
         *,
         durability: Literal["normal", "full"] | None = None,
         busy_timeout: float | None = None,
+        redis_url: str | None = None,
         adopt: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._target = _Target.of(database, durability, busy_timeout)
+        self._target = _Target.of(database, durability, busy_timeout, redis_url)
         self._adopt = adopt
         self._fanout = Fanout(LogListener())
         self._registry = Registry()
         self._around: list[Around] = []
         self._around_enqueue: list[AroundEnqueue] = []
+        settings = self._target.settings
+        keys = settings.redact_keys
+        self._redactor = Redactor() if keys is None else Redactor(keys)
+        self._tracing = _tracing(settings, self._redactor) if settings.tracing_enabled else None
+        if self._tracing is not None:
+            self._fanout.add(self._tracing)
         self._wire(self._target.open(adopt), clock)
 
     def _wire(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._prepared = False
-        self._announcer = LoopbackAnnouncer(store.workers.hint_ports, clock)
-        self._sender = Sender(store, clock, self._announcer, self._fanout, self._prepare, self._around_enqueue)
+        self._announcer = store.wakeups.announcer(clock)
+        self._sender = Sender(
+            store, clock, self._announcer, self._fanout, self._prepare, self._around_enqueue, self._tracing
+        )
         self._operator = Operator(self._sender)
 
     def _prepare(self) -> None:
@@ -111,12 +125,21 @@ class PrismQ:
     def connect(self, database: str | os.PathLike[str]) -> None:
         """Use another database from now on; what was declared stays."""
         self.close()
-        self._target = _Target.of(database, self._target.durability, self._target.busy_timeout_s)
+        before = self._target
+        self._target = _Target.of(database, before.durability, before.busy_timeout_s, before.redis_url)
         self._wire(self._target.open(self._adopt), self._clock)
 
-    def configure_logging(self, level: str = "INFO", *, as_json: bool = False) -> None:
-        """Set structlog and the standard library's logging up: structured lines to stderr, for your own program."""
-        configure_logging(level, as_json=as_json)
+    def configure_logging(
+        self, level: str | None = None, *, as_json: bool | None = None, least: str | None = None
+    ) -> None:
+        """Set structlog and the standard library's logging up: structured lines to stderr, for your own program.
+
+        Without `level` and `as_json` the settings log_level and log_format count. `least`: records of the program are
+        made from this level on, for other handlers, where it is below `level`.
+        """
+        settings = self._target.settings
+        as_json = settings.log_format == "json" if as_json is None else as_json
+        configure_logging(level or settings.log_level, as_json=as_json, least=least, redactor=self._redactor)
 
     # -- what a worker loads
 
@@ -142,9 +165,29 @@ class PrismQ:
         return self._store
 
     @property
+    def store_as_it_is(self) -> Store:
+        """The storage, set up or not: for those who ask whether it can be used at all."""
+        return self._store
+
+    @property
     def database(self) -> str:
         """The path or URL of the queue."""
         return self._target.location
+
+    @property
+    def redis_url(self) -> str | None:
+        """The Redis that tells workers of new tasks; None where the database does."""
+        return self._target.redis_url
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """What makes spans; None where the setting tracing_enabled is off."""
+        return self._tracing
+
+    @property
+    def redactor(self) -> Redactor:
+        """What keeps secrets out of log lines and spans; see the setting redact_keys."""
+        return self._redactor
 
     @property
     def emit(self) -> Fanout:
@@ -308,6 +351,10 @@ class PrismQ:
         self._prepare()
         return self._operator
 
+    def announce(self) -> None:
+        """Hint to the workers that something changed; what goes through this object does so by itself."""
+        self._sender.announce()
+
     def handle(self, task_id: int) -> TaskHandle[Any]:
         """A handle on a task by its id."""
         self._prepare()
@@ -327,6 +374,13 @@ class PrismQ:
         task_id = task.id if isinstance(task, TaskHandle) else task
         return explain(self.store, task_id, self._clock.now(), deduplicated=found_by_key)
 
+    def spans(self, task_id: int) -> list[TaskSpan]:
+        """What is kept of the spans of a task's attempts, attempt by attempt, in the order they began; for a waterfall.
+
+        Empty where tracing was off, or the task's trace was not among those that are recorded.
+        """
+        return [span for row in self.store.logs.spans(task_id) for span in spans_of(row)]
+
     def timeline(self, task_id: int) -> list[Moment]:
         """The whole story of a task, oldest first, and what is to come. Raises TaskNotFound."""
         from prismq.observability.timeline import timeline
@@ -338,8 +392,11 @@ class PrismQ:
 
         `timeout`: seconds that the store may take to answer. Never raises for one that is away.
         """
+        from prismq.domain.errors import QueueDatabaseError
         from prismq.observability.health import check_health
 
+        with suppress(QueueDatabaseError):  # the check meets it too, and says what it is
+            self._prepare()
         return check_health(self._store, self._clock, timeout_s=timeout)
 
     # -- working
@@ -363,24 +420,35 @@ class PrismQ:
         return testing(self, run=run)
 
 
+@dataclass
 class _Target:
     """Which database, and how it is opened."""
 
-    def __init__(self, scheme: str, location: str, source: str, durability: Any, busy_timeout_s: float | None) -> None:
-        self.scheme, self.location, self.source = scheme, location, source
-        self.durability, self.busy_timeout_s = durability, busy_timeout_s
-        self._warned = False
+    scheme: str
+    location: str
+    source: str
+    durability: Any
+    busy_timeout_s: float
+    redis_url: str | None
+    settings: Settings
+    _warned: bool = False
 
     @classmethod
-    def of(cls, database: str | os.PathLike[str] | None, durability: str | None, busy_timeout: float | None) -> _Target:
+    def of(
+        cls,
+        database: str | os.PathLike[str] | None,
+        durability: str | None,
+        busy_timeout_s: float | None,
+        redis_url: str | None,
+    ) -> _Target:
         from prismq.config import load_settings, resolve_database
 
-        target = resolve_database(database)
-        if durability is None or busy_timeout is None:
-            settings = load_settings()
-            durability = durability or settings.durability
-            busy_timeout = settings.busy_timeout_seconds if busy_timeout is None else busy_timeout
-        return cls(target.scheme, target.location, target.source, durability, busy_timeout)
+        target, settings = resolve_database(database), load_settings()
+        return cls(
+            target.scheme, target.location, target.source, durability or settings.durability,
+            settings.busy_timeout_seconds if busy_timeout_s is None else busy_timeout_s,
+            redis_url or settings.redis_url, settings,
+        )  # fmt: skip
 
     def open(self, adopt: bool) -> Store:
         return open_store(
@@ -388,6 +456,7 @@ class _Target:
             self.location,
             durability=self.durability,
             busy_timeout_s=self.busy_timeout_s,
+            redis_url=self.redis_url,
             adopt=adopt,
         )
 
@@ -401,6 +470,25 @@ class _Target:
                 f"PrismQ(path), PRISMQ_QUEUE_DB_PATH, or `prismq init`",
                 stacklevel=4,
             )
+
+
+def _tracing(settings: Settings, redactor: Redactor) -> Tracing:
+    from prismq.domain.errors import ConfigurationError
+
+    try:
+        from prismq.observability.tracer import TracingOptions
+        from prismq.observability.traces import Tracing
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise ConfigurationError(
+            "tracing_enabled is on, and OpenTelemetry is not installed: pip install 'prismq[otel]', or switch it off "
+            "(PRISMQ_TRACING_ENABLED=false)"
+        ) from error
+    options = TracingOptions(
+        settings.tracing_endpoint, settings.tracing_sample_rate, tuple(settings.exporters), settings.tracing_keep_spans
+    )
+    return Tracing(options, redactor)
 
 
 def _decode_plain(text: str | None) -> Any:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
+from prismq.clock import SYSTEM_CLOCK
 from prismq.config import Settings, WorkerConfig
 from prismq.domain.status import TERMINAL, TRANSITIONS, TaskStatus
+from prismq.observability.doctor.examination import checks_of
+from prismq.observability.doctor.patient import Patient
+from prismq.observability.exposition.definitions import BUCKETS_S, GROUPS, METRICS
+from prismq.storage.open import open_store
 from tests.docs.pages import ROOT
 
 _MARKED = re.compile(r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end>\n<!-- end -->)", re.DOTALL)
@@ -33,6 +39,24 @@ def settings_table(model: type[WorkerConfig] | type[Settings]) -> str:
     return "\n".join(rows)
 
 
+def metrics_table() -> str:
+    """A section for each group of metrics, a row for each metric."""
+    sections = []
+    for group, title in GROUPS.items():
+        rows = [f"### {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+        for metric in METRICS:
+            if metric.group == group:
+                labels = ", ".join(f"`{label}`" for label in metric.labels)
+                rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+        sections.append("\n".join(rows))
+    return "\n\n".join(sections)
+
+
+def boundaries() -> str:
+    """Where histograms are cut."""
+    return ", ".join(f"{boundary:g}" for boundary in BUCKETS_S) + " seconds"
+
+
 def _shown(default: object) -> str:
     if default is None:
         return "none"
@@ -44,10 +68,21 @@ def _shown(default: object) -> str:
     return f"`{default}`"
 
 
+def doctor_checks() -> str:
+    """A row for each check of `prismq doctor`."""
+    with closing(open_store("sqlite", ":memory:")) as store:
+        checks = checks_of(Patient(store, SYSTEM_CLOCK))
+    rows = ["| check | looks for | `--fix` |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{one.name}` | {one.looks_at} | {one.mends or '–'} |" for one in checks)])
+
+
 PARTS = {
     "lifecycle": lifecycle,
+    "metrics": metrics_table,
+    "histogram-boundaries": boundaries,
     "worker-settings": lambda: settings_table(WorkerConfig),
     "settings": lambda: settings_table(Settings),
+    "doctor-checks": doctor_checks,
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 from prismq import PrismQ
 from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.task import NewTask
-from tests.helpers.history import check_books, problems
+from tests.helpers.history import check_books, problems, supervisors_kills
 from tests.helpers.processes import Supervised, look, wait_until, worker_processes
 
 TASKS = 20_000
@@ -119,10 +119,8 @@ class Nemesis:
 
     def supervisors_kills(self) -> None:
         """Processes that a supervisor killed because they were wedged, from its own log."""
-        for one in (*self.past, self.supervisor):
-            for entry in one.events("worker_process_lost"):
-                at = time.mktime(time.strptime(entry["timestamp"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone + 1
-                self.killed_at.setdefault(int(entry["pid"]), at)
+        for pid, at in supervisors_kills([*self.past, self.supervisor]).items():
+            self.killed_at.setdefault(pid, at)
 
     def destroy(self) -> None:
         for one in (*self.past, self.supervisor):

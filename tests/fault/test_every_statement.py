@@ -297,6 +297,44 @@ def _forget(store: SqliteStore, clock: FakeClock) -> Operation:
     return lambda: store.workers.forget(clock.now() + 10)
 
 
+def _take_back(store: SqliteStore, clock: FakeClock) -> Operation:
+    _held(store, clock)
+    return lambda: store.upkeep.take_back(["w1"], clock.now(), reason="it is silent")
+
+
+def _book_ends(store: SqliteStore, clock: FakeClock) -> Operation:
+    store.inbox.enqueue_many([a_task() for _ in range(3)], clock.now())
+    store.database.execute(
+        "INSERT INTO task_queue (type, payload, status, attempts, finished_at_utc)"
+        " VALUES ('job', '{}', 'failed', 5, '2033-01-01 00:00:00')"
+    )
+    return lambda: store.upkeep.book(clock.now())
+
+
+def _end_by_hand(store: SqliteStore, clock: FakeClock) -> Operation:
+    store.inbox.enqueue_many([a_task() for _ in range(3)], clock.now())
+    store.upkeep.book(clock.now())
+    sql = "UPDATE task_queue SET status = 'completed', finished_at_utc = '2033-01-01 00:00:00', locked_by = 'w1'"
+    return lambda: store.database.execute(sql)
+
+
+def _touch(store: SqliteStore, clock: FakeClock) -> Operation:
+    store.workers.register(a_worker(), clock.now())
+    return lambda: store.workers.touch("w1", clock.now() + 1, '{"cpu": 8}')
+
+
+def _remove(store: SqliteStore, clock: FakeClock) -> Operation:
+    store.workers.register(a_worker(), clock.now())
+    store.workers.ask("w1", WorkerCommand.PAUSE, None, "ann", clock.now())
+    return lambda: store.workers.remove("w1")
+
+
+def _delete_logs(store: SqliteStore, clock: FakeClock) -> Operation:
+    _ends(store, clock)
+    store.tasks.cancel(TaskFilter(type="job"), clock.now())
+    return lambda: store.logs.delete_before(clock.now() + 1)
+
+
 OPERATIONS: dict[str, Prepare] = {
     "enqueue": _enqueue, "enqueue with a key": _enqueue_keyed, "enqueue unique": _enqueue_unique,
     "enqueue many": _enqueue_many, "enqueue many with keys": _enqueue_many_keyed, "transaction": _transaction,
@@ -304,10 +342,11 @@ OPERATIONS: dict[str, Prepare] = {
     "renew": _renew, "expire": _expire, "cancel": _act("cancel"), "retry": _act("retry"), "run now": _act("run_now"),
     "reprioritise": _act("reprioritise", 7), "delete": _act("delete"), "fire": _fire, "declare": _declare,
     "prune": _prune, "fold": _fold, "book": _book, "register": _register, "heartbeat": _heartbeat,
-    "take commands": _commands, "forget": _forget,
+    "take commands": _commands, "forget": _forget, "take back": _take_back, "book ends": _book_ends,
+    "end by hand": _end_by_hand, "touch": _touch, "remove": _remove, "delete logs": _delete_logs,
 }  # fmt: skip
 # These work in pieces, a transaction each: a fault between two leaves whole pieces behind, never half of one.
-IN_PIECES = {"cancel", "retry", "run now", "reprioritise", "delete", "prune", "fold", "forget"}
+IN_PIECES = {"cancel", "retry", "run now", "reprioritise", "delete", "prune", "fold", "forget", "delete logs"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -11,10 +11,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from prismq.domain.times import text_to_epoch
-from tests.helpers.processes import look
+from prismq import PrismQ
+from prismq.domain.times import text_to_epoch, to_epoch
+from tests.helpers.processes import Supervised, look
 
 _CLOCK_S = 0.002  # the store keeps times to the millisecond
 
@@ -35,7 +37,9 @@ def record(folder: str, kind: str, task_id: int, attempt: int, worker_id: str) -
     """Write one line; called by handlers."""
     descriptor = os.open(Path(folder) / f"{os.getpid()}.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, f"{kind} {task_id} {attempt} {worker_id} {time.time():.6f}\n".encode())
+        # The true time, where a test has set the clock of this "host" wrong.
+        at = time.time() - float(os.environ.get("PRISMQ_TEST_SKEW_S", "0"))
+        os.write(descriptor, f"{kind} {task_id} {attempt} {worker_id} {at:.6f}\n".encode())
     finally:
         os.close(descriptor)
 
@@ -56,7 +60,7 @@ def read(folder: Path) -> list[Run]:
     return sorted(runs, key=lambda run: run.start)
 
 
-def problems(database: Path, folder: Path, acknowledged: Iterable[int], killed_at: dict[int, float]) -> list[str]:
+def problems(database: Path | str, folder: Path, acknowledged: Iterable[int], killed_at: dict[int, float]) -> list[str]:
     """What is wrong with a history, in words; empty where all is well. `killed_at`: pid → time of its SIGKILL."""
     wrong: list[str] = []
     acknowledged = set(acknowledged)
@@ -89,9 +93,9 @@ def problems(database: Path, folder: Path, acknowledged: Iterable[int], killed_a
     return wrong
 
 
-def _overlaps(database: Path, by_task: dict[int, list[Run]], killed_at: dict[int, float]) -> list[str]:
+def _overlaps(database: Path | str, by_task: dict[int, list[Run]], killed_at: dict[int, float]) -> list[str]:
     declared = {
-        (task_id, worker_id, attempt): text_to_epoch(at)
+        (task_id, worker_id, attempt): to_epoch(at) if isinstance(at, datetime) else text_to_epoch(at)
         for task_id, worker_id, attempt, at in look(
             database, "SELECT task_id, worker_id, attempt, finished_at_utc FROM task_attempts WHERE outcome = 'lost'"
         )
@@ -108,16 +112,22 @@ def _overlaps(database: Path, by_task: dict[int, list[Run]], killed_at: dict[int
     return wrong
 
 
-def check_books(database: Path) -> list[str]:
-    """The books against a count, the file against SQLite's own check."""
-    from prismq.storage.sqlite.database import QueueDatabase
-    from prismq.storage.sqlite.store import SqliteStore
+def supervisors_kills(supervised: Iterable[Supervised]) -> dict[int, float]:
+    """pid → time of the processes that a supervisor killed because they were wedged, from its own log."""
+    killed: dict[int, float] = {}
+    for one in supervised:
+        for entry in one.events("worker_process_lost"):
+            at = time.mktime(time.strptime(entry["timestamp"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone + 1
+            killed.setdefault(int(entry["pid"]), at)
+    return killed
 
-    store = SqliteStore(QueueDatabase(database))
-    try:
-        depth, counted = store.insight.depth(), store.insight.recount()
-    finally:
-        store.close()
+
+def check_books(database: Path | str) -> list[str]:
+    """The books against a count; a file against SQLite's own check."""
+    with PrismQ(database) as q:
+        depth, counted = q.store.insight.depth(), q.store.insight.recount()
     wrong = [] if depth == counted else [f"the books say {depth}, the table says {counted}"]
+    if not isinstance(database, Path):
+        return wrong
     [(verdict,)] = look(database, "PRAGMA integrity_check")
     return wrong if verdict == "ok" else [*wrong, f"integrity_check: {verdict}"]

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,15 +42,28 @@ class Supervised:
     """`prismq.worker.supervisor.run` in a process of its own, over the tasks of tests/fault/apps.py."""
 
     def __init__(
-        self, database: Path, *, env: dict[str, str] | None = None, app: str | None = None, **config: Any
+        self,
+        database: Path | str,
+        *,
+        env: dict[str, str] | None = None,
+        app: str | None = None,
+        logs: Path | None = None,
+        looked_at: Path | str | None = None,
+        around: Sequence[str] = (),
+        **config: Any,
     ) -> None:
-        self.database = database
-        self.log_path = database.with_suffix(f".{time.monotonic_ns()}.log")
+        """`database`: a file, or the URL of a server, for which `logs` is the folder of its log.
+
+        `looked_at`: where tests look, if that is not the way that workers go. `around`: a command to run it under.
+        """
+        self.database = looked_at or database
+        folder = logs or Path(database).parent
+        self.log_path = folder / f"workers.{time.monotonic_ns()}.log"
         settings = {"processes": 1, "concurrency": 4, "lease_duration_seconds": 3.0, "shutdown_grace_seconds": 5.0}
         settings |= config
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, app or f"{APPS}:q", str(database), json.dumps(settings)],
+                [*around, sys.executable, "-c", _RUN, app or f"{APPS}:q", str(database), json.dumps(settings)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})},
                 start_new_session=True,
             )  # fmt: skip
@@ -118,7 +131,7 @@ class Supervised:
 
 
 @contextmanager
-def supervised(database: Path, **settings: Any) -> Iterator[Supervised]:
+def supervised(database: Path | str, **settings: Any) -> Iterator[Supervised]:
     """A supervisor that is surely gone afterwards, with all that it started."""
     running = Supervised(database, **settings)
     try:
@@ -151,24 +164,43 @@ def worker_processes(session: int) -> list[psutil.Process]:
     return found
 
 
-def look(database: Path, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """What somebody sees with a SQL tool; nothing while there is no such table yet."""
-    connection = sqlite3.connect(database, timeout=10)
-    try:
-        return connection.execute(sql, params).fetchall()
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            return []
-        raise
-    finally:
-        connection.close()
+@contextmanager
+def _tool(database: Path | str) -> Iterator[tuple[Any, type[Exception], str]]:
+    """A connection as a SQL tool has it, what it raises where there is no table, and its mark for a parameter."""
+    if isinstance(database, Path):
+        connection: Any = sqlite3.connect(database, timeout=10)
+        missing: type[Exception] = sqlite3.OperationalError
+    else:
+        import psycopg
 
-
-def hand(database: Path, sql: str, params: tuple[Any, ...] = ()) -> None:
-    """What somebody does with a SQL tool: committed at once, without any of our code."""
-    connection = sqlite3.connect(database, timeout=10)
+        connection = psycopg.connect(database, options="-c timezone=UTC", connect_timeout=10)
+        missing = psycopg.errors.UndefinedTable
     try:
         with connection:
-            connection.execute(sql, params)
+            yield connection, missing, "?" if isinstance(database, Path) else "%s"
     finally:
         connection.close()
+
+
+def look(database: Path | str, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """What somebody sees with a SQL tool; nothing while there is no such table yet. Parameters are `?`."""
+    with _tool(database) as (connection, missing, mark):
+        try:
+            rows: list[tuple[Any, ...]] = _execute(connection, sql, params, mark).fetchall()
+        except missing as error:
+            if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+                raise
+            return []
+        return rows
+
+
+def hand(database: Path | str, sql: str, params: tuple[Any, ...] = ()) -> None:
+    """What somebody does with a SQL tool: committed at once, without any of our code."""
+    with _tool(database) as (connection, _, mark):
+        _execute(connection, sql, params, mark)
+
+
+def _execute(connection: Any, sql: str, params: tuple[Any, ...], mark: str) -> Any:
+    if not params:
+        return connection.execute(sql)
+    return connection.execute(sql if mark == "?" else sql.replace("%", "%%").replace("?", mark), params)

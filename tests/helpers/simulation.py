@@ -115,6 +115,9 @@ class SimulatedWorker:
     def report_written(self, *_: Any) -> None:
         """Its counts are not looked at here."""
 
+    def renewed(self, attempt: Attempt, at: float, until: float) -> None:
+        self.journal.renewed(attempt, at, until)
+
     def obey(self, command: WorkerCommand, argument: int | None, by: str) -> None:
         if command is WorkerCommand.PAUSE:
             self.pump.pause("paused")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prismq import PrismQ
+from prismq import PrismQ, QueueDatabase
+from prismq.storage.open import store_of
 from tests.integration import tasks
 from tests.integration.support import Seen
 
@@ -34,3 +35,14 @@ def module_q(tmp_path: Path) -> Iterator[PrismQ]:
 def seen(q: PrismQ) -> Seen:
     """Every event of `q`, in order."""
     return Seen(q)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[QueueDatabase]:
+    """A queue as somebody has it who writes its rows by hand; in the end its books are right."""
+    with QueueDatabase(tmp_path / "by-hand.db") as database:
+        database.initialize_schema()
+        yield database
+        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'task_queue'").fetchone():
+            insight = store_of(database).insight
+            assert insight.depth() == insight.recount()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
-from prismq import Backoff, PrismQ, Retry, Snooze, TaskCancelled, current_task
+from prismq import Backoff, PrismQ, Retry, Snooze, TaskCancelled, bind_log, current_task
 
 q = PrismQ(os.environ.get("PRISMQ_TEST_DATABASE", ":memory:"))
 SOON = Backoff(initial_s=0.01, cap_s=0.02)
@@ -143,3 +145,12 @@ def parent() -> int:
 @q.task(name="which_argv", executor="process")
 def which_argv() -> str:
     return sys.argv[0]
+
+
+@q.task(name="say_much", executor="process")
+def say_much(n: int) -> None:
+    bind_log(order=n, password="hunter2")
+    logging.getLogger("shop").info("hello %d", n, extra={"size": 3})
+    print("printed", n)
+    warnings.warn(f"careful {n}", stacklevel=1)
+    current_task().log.info("own line")

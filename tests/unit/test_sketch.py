@@ -120,3 +120,23 @@ def test_a_value_can_be_counted_many_times_at_once() -> None:
 
 def test_a_sketch_never_has_more_than_some_eight_hundred_bins() -> None:
     assert BIN_MAX - BIN_MIN + 1 < 820
+
+
+def test_merging_many_at_once_is_merging_them_one_by_one() -> None:
+    parts = [Sketch(), Sketch(), Sketch()]
+    for n in range(300):
+        parts[n % 3].add(0.001 * (n + 1), n % 4 + 1)
+    one_by_one = Sketch()
+    for part in parts:
+        one_by_one.merge(part)
+
+    assert Sketch.merged(part.to_json() for part in parts).bins == one_by_one.bins
+    assert Sketch.merged([None, "", parts[0].to_json(), None]).bins == parts[0].bins
+    assert Sketch.merged([]).bins == {}
+
+
+@pytest.mark.parametrize("strange", ["{", "[]", "7", '{"1": -1}', '{"1": 0.5}', '{"x": 1}', '{"99999": 1}', "{}, {}"])
+def test_text_that_is_no_sketch_does_not_spoil_those_it_is_merged_with(strange: str) -> None:
+    good = Sketch()
+    good.add(1.0, 5)
+    assert Sketch.merged([good.to_json(), strange, good.to_json()]).count == 10

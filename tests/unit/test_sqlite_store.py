@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.status import TaskStatus
 from prismq.domain.task import TaskFilter
+from prismq.domain.times import epoch_to_text
 from tests.helpers.builders import a_task, claim_one, settlement, status_of
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import SqliteEngine, sqlite_engine
@@ -109,3 +111,11 @@ def test_the_store_is_checked_by_taking_the_writers_lock(engine: SqliteEngine) -
     engine.hand("DELETE FROM books")
     with pytest.raises(QueueDatabaseError, match="restore a backup"):
         engine.store.check()
+
+
+def test_who_reads_the_outcomes_books_what_a_hand_has_ended(engine: SqliteEngine, clock: FakeClock) -> None:
+    now = clock.now()
+    engine.store.inbox.enqueue_many([a_task() for _ in range(BOOK_CHUNK + 5)], now)
+    engine.hand(f"UPDATE task_queue SET status = 'completed', finished_at_utc = '{epoch_to_text(now)}'")
+    assert sum(row.tasks for row in engine.store.insight.outcomes(now - 60, now) if row.outcome == "completed") > 0
+    assert engine.store.upkeep.book(now) == 0

@@ -12,15 +12,23 @@ from typing import Annotated
 import typer
 
 from prismq.cli import (
+    archive,
+    backup,
     configuration,
+    doctor,
     enqueue,
+    health,
     init,
+    maintenance,
+    metrics,
     migrate,
+    move,
     output,
     queues,
     schedules,
     status,
     tasks,
+    why,
     worker,
     workers,
 )
@@ -70,11 +78,19 @@ init.register(app)
 worker.register(app)
 enqueue.register(app)
 status.register(app)
+health.register(app)
+metrics.register(app)
+why.register(app)
 app.add_typer(tasks.group, name="tasks")
 app.add_typer(queues.group, name="queues")
 app.add_typer(workers.group, name="workers")
 app.add_typer(schedules.group, name="schedules")
+doctor.register(app)
+app.add_typer(backup.group, name="backup")
+app.add_typer(maintenance.group, name="maintenance")
+app.add_typer(archive.group, name="archive")
 migrate.register(app)
+move.register(app)
 app.add_typer(configuration.group, name="config")
 
 if importlib.util.find_spec("prismq.cli.demo") is not None:

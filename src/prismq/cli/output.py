@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prismq.domain.words import duration as duration
+from prismq.domain.words import plural as plural
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress
@@ -36,6 +39,10 @@ _STYLES = {
     "silent": "bold red",
     "late heartbeat": "yellow",
     "not consuming": "bold yellow",
+    "problem": "bold red",
+    "warning": "yellow",
+    "note": "dim",
+    "mended": "green",
 }
 
 
@@ -213,29 +220,6 @@ def progress_bar(title: str, total: int) -> Iterator[Progress]:
 
 
 # -- words
-
-
-def plural(count: int, thing: str) -> str:
-    """`1 task`, `1,200 tasks`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def duration(seconds: float | None) -> str:
-    """`0.3 ms`, `85 ms`, `4.2 s`, `3 m 20 s`, `2 h 5 m`, `4 d 3 h`; `-` for None."""
-    if seconds is None:
-        return "-"
-    if seconds == float("inf"):
-        return "ever"
-    if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.{0 if seconds >= 0.00995 or seconds <= 0 else 2}f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s".replace(".0 s", " s")
-    whole = round(seconds)
-    for size, name, below, below_name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if whole >= size:
-            rest = whole % size // below
-            return f"{whole // size} {name}" + (f" {rest} {below_name}" if rest else "")
-    return f"{whole} s"
 
 
 def age(seconds: float | None) -> str:

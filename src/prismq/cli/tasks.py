@@ -124,14 +124,27 @@ def show_task(call: Call, task_id: TaskId) -> None:
 
 
 def _why_it_waits(q: PrismQ, call: Call, task: Task) -> str | None:
-    from prismq.cli import health
+    from prismq.observability.why import explain
 
-    now = q.clock.now()
-    if task.status not in ("scheduled", "queued"):
+    if task.status not in ("scheduled", "queued") or task.id is None:
         return None
-    queues = q.store.queues.all(now)
     heartbeat_s = call.settings.worker.heartbeat_interval_seconds
-    return health.why_it_waits(task, queues, health.views(q.store.workers.all(), queues, now, heartbeat_s), now)
+    return explain(q.store, task.id, q.clock.now(), heartbeat_s=heartbeat_s).sentence
+
+
+@command(group, "timeline")
+def task_timeline(call: Call, task_id: TaskId) -> None:
+    """Tell a task's whole story: every attempt, what operators did, and what is to come."""
+    from prismq.cli.task_page import print_timeline
+
+    with call.queue() as q:
+        found = q.timeline(task_id)
+        task = q.tasks.get(task_id)
+    if call.as_json:
+        output.print_json([one.to_dict() for one in found])
+    else:
+        output.say(output.coloured(f"Task {task.id}: {task.type} is ", task.state))
+        print_timeline(found)
 
 
 def all_logs(q: PrismQ, task_id: int, after_id: int = 0) -> list[TaskLog]:

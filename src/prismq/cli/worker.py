@@ -99,9 +99,12 @@ def register(app: typer.Typer) -> None:
             bool | None, typer.Option("--hints/--no-hints", help="Listen for announcements of new tasks, or only poll.")
         ] = None,
         log_level: Annotated[
-            str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
-        ] = "INFO",
-        log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
+            str | None,
+            typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL; else as set."),
+        ] = None,
+        log_json: Annotated[
+            bool | None, typer.Option("--log-json/--log-console", help="Log lines as JSON, or for people; else as set.")
+        ] = None,
     ) -> int:
         """Run a worker: a supervisor with processes that claim tasks and run them.
 
@@ -109,7 +112,8 @@ def register(app: typer.Typer) -> None:
         gracefully (see --grace), the second at once.
         """
         chosen = _reference(reference, app_option)
-        level = log_level.upper()
+        level = (log_level or call.settings.log_level).upper()
+        as_json = call.settings.log_format == "json" if log_json is None else log_json
         if level not in _LEVELS:
             usage(f"there is no log level {log_level!r}; the levels are {', '.join(_LEVELS)}")
         given: dict[str, Any] = {
@@ -133,13 +137,13 @@ def register(app: typer.Typer) -> None:
         if call.as_json:
             output.note("a worker prints no document; its log lines are JSON with --log-json")
         if processes == 0:
-            return _run_here(call, chosen, config, level, log_json)
+            return _run_here(call, chosen, config, level, as_json)
         # Loaded here too, so that what is wrong with it is said once, and not by every process.
         from prismq.cli.application import load_app
         from prismq.worker import supervisor
 
         load_app(chosen, call)
-        code = supervisor.run(chosen, config, database=call.override, log_level=level, log_json=log_json)
+        code = supervisor.run(chosen, config, database=call.override, log_level=level, log_json=as_json)
         return Exit.CONFIGURATION if code == _EXIT_MISCONFIGURED else code
 
 
@@ -167,15 +171,16 @@ def config_of(call: Call, given: dict[str, Any]) -> WorkerConfig:
     return WorkerConfig(_sources=sources, **base)  # type: ignore[call-arg]  # the plugin sees the fields alone
 
 
-def _run_here(call: Call, reference: str, config: WorkerConfig, level: str, log_json: bool) -> int:
+def _run_here(call: Call, reference: str, config: WorkerConfig, level: str, as_json: bool) -> int:
     """Work in this process until a signal, or until it wants to end (drained, its tasks used up)."""
     from prismq.cli.application import load_app
     from prismq.worker.embedded import EmbeddedWorker
     from prismq.worker.settings import options_of
 
     app = load_app(reference, call)
-    app.configure_logging(level, as_json=log_json)
-    worker = EmbeddedWorker(app, options_of(config), rng=SystemRandom(), reference=reference)
+    choices = options_of(config)
+    app.configure_logging(level, as_json=as_json, least=choices.capture.level)
+    worker = EmbeddedWorker(app, choices, rng=SystemRandom(), reference=reference, program_log=(level, as_json))
     told = threading.Event()
 
     def on_signal(number: int, _: FrameType | None) -> None:

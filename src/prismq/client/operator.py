@@ -13,7 +13,7 @@ from prismq.client.sender import Sender
 from prismq.domain.errors import InvalidArgument, TaskNotFound
 from prismq.domain.limits import PRIORITY_MAX, PRIORITY_MIN
 from prismq.domain.status import parse_status
-from prismq.domain.task import Task, TaskAttempt, TaskFilter, TaskLog
+from prismq.domain.task import LogFilter, LogPage, Task, TaskAttempt, TaskFilter, TaskLog
 from prismq.domain.times import to_epoch
 from prismq.storage.contract import Cancelled, QueueInfo
 
@@ -60,6 +60,35 @@ class Operator:
     def logs(self, task_id: int, *, limit: int = 1000, after_id: int = 0) -> list[TaskLog]:
         """The task's log lines, oldest first."""
         return self._tasks.logs(task_id, limit=limit, after_id=after_id)
+
+    def find_logs(
+        self,
+        *,
+        task_id: int | None = None,
+        level: str = "DEBUG",
+        text: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        limit: int = 100,
+        before_id: int | None = None,
+    ) -> LogPage:
+        """Log lines of all tasks, or of one, newest first: of `level` or above, with `text` in message or details,
+        written from `after` up to `before`.
+
+        A call looks at 100,000 lines at most: a page may be short, and there is more for as long as it has a
+        `next_before_id`, which is the `before_id` of the next page. Raises InvalidArgument for an unknown level.
+        """
+        least = level.strip().upper()
+        if least not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+            raise InvalidArgument(f"there is no level {level!r}; levels are DEBUG, INFO, WARNING, ERROR and CRITICAL")
+        which = LogFilter(
+            task_id,
+            least,
+            text,
+            None if after is None else to_epoch(after),
+            None if before is None else to_epoch(before),
+        )
+        return self._sender.store.logs.find(which, limit=limit, before_id=before_id)
 
     def attempts(self, task_id: int) -> list[TaskAttempt]:
         """The task's attempts that did not complete, oldest first, with error and traceback."""

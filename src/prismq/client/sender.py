@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from prismq.clock import Clock
 from prismq.domain import events as ev
@@ -20,10 +20,24 @@ from prismq.storage.wakeup import Announcer
 
 AroundEnqueue = Callable[[NewTask], AbstractContextManager[Any]]
 T = TypeVar("T")
+Told = Callable[[list[Enqueued]], None]
 
 
 # A transaction's events, told of after its commit. Not by thread: its coroutines are not all inside.
 _later: ContextVar[list[ev.Event] | None] = ContextVar("prismq_later", default=None)
+
+
+class SendTracing(Protocol):
+    """What makes spans of enqueues, and has the trace travel with the tasks."""
+
+    def submit(self, news: Sequence[NewTask], *, now: float) -> AbstractContextManager[Told]:
+        """The span round the enqueue of one transaction's tasks, whose headers it writes; what it yields is told of
+        the outcome. Raises nothing but what the block raises."""
+        ...
+
+
+def _untold(done: list[Enqueued]) -> None:
+    """Where nobody traces."""
 
 
 class Sender:
@@ -37,10 +51,12 @@ class Sender:
         emit: ev.Emit,
         ready: Callable[[], None],
         around: Sequence[AroundEnqueue],
+        tracing: SendTracing | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.around = around
+        self._tracing = tracing
         self._announcer = announcer
         self._emit = emit
         self._ready = ready
@@ -48,20 +64,25 @@ class Sender:
     def send(self, new: NewTask) -> Enqueued:
         """Enqueue one task. Raises QueueDatabaseError; nothing was enqueued then."""
         self._ready()
-        if self.around:
-            done: Enqueued | None = None
-            with ExitStack() as stack:
-                for layer in self.around:
-                    stack.enter_context(layer(new))
-                done = self.store.inbox.enqueue(new, self.clock.now())
-            if done is None:
-                raise PrismqError(
-                    f"middleware round the enqueue of {new.type!r} swallowed its error; nothing was enqueued"
-                )
+        if self._tracing is None:
+            done = self._send_within(new) if self.around else self.store.inbox.enqueue(new, self.clock.now())
+            self._tell(ev.TaskEnqueued(done.task_id, new.type, new.queue, new.priority, done.created, new.headers))
         else:
-            done = self.store.inbox.enqueue(new, self.clock.now())
-        self._tell(ev.TaskEnqueued(done.task_id, new.type, new.queue, new.priority, done.created))
+            with self._tracing.submit((new,), now=self.clock.now()) as sent:
+                done = self._send_within(new)
+                sent([done])
+                self._tell(ev.TaskEnqueued(done.task_id, new.type, new.queue, new.priority, done.created, new.headers))
         checkpoint()
+        return done
+
+    def _send_within(self, new: NewTask) -> Enqueued:
+        done: Enqueued | None = None
+        with ExitStack() as stack:
+            for layer in self.around:
+                stack.enter_context(layer(new))
+            done = self.store.inbox.enqueue(new, self.clock.now())
+        if done is None:
+            raise PrismqError(f"middleware round the enqueue of {new.type!r} swallowed its error; nothing was enqueued")
         return done
 
     def send_many(self, news: Iterable[NewTask]) -> list[Enqueued]:
@@ -84,11 +105,15 @@ class Sender:
         return done
 
     def _send_chunk(self, chunk: Sequence[NewTask]) -> list[Enqueued]:
+        tracing = self._tracing
         with ExitStack() as stack:
+            now = self.clock.now()
+            sent = stack.enter_context(nullcontext(_untold) if tracing is None else tracing.submit(chunk, now=now))
             for new in chunk if self.around else ():
                 for layer in self.around:
                     stack.enter_context(layer(new))
             done = self.store.inbox.enqueue_many(chunk, self.clock.now())
+            sent(done)
         self._tell(ev.TasksEnqueued(tuple(sorted({new.type for new in chunk})), sum(one.created for one in done)))
         checkpoint()
         return done

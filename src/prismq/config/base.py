@@ -18,6 +18,7 @@ class Config(BaseModel):
 
     # How environment variables are named: the prefix and the setting's name, but for these.
     env_prefix: ClassVar[str] = "PRISMQ_"
+    called: ClassVar[str] = "program"  # whose settings these are
     env_names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, *, _sources: Mapping[str, str] | None = None, **values: Any) -> None:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from prismq.config.base import Config
 from prismq.config.database import DATABASE_VARIABLES, read_database, without_password
+from prismq.config.server import ServerConfig
 from prismq.domain.errors import ConfigurationError
 from prismq.domain.json_values import problem_of
 from prismq.domain.limits import ATTEMPTS_MAX, DELAY_S_MAX, NAME_CHARS_MAX, PREFETCH_MAX
@@ -25,6 +26,7 @@ class WorkerConfig(Config):
     """What a worker is told at its start. Raises ConfigurationError, which names the setting."""
 
     env_prefix: ClassVar[str] = "PRISMQ_WORKER_"
+    called: ClassVar[str] = "worker"
     env_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"worker_id": ("PRISMQ_WORKER_ID",)}
 
     worker_id: str | None = Field(
@@ -87,6 +89,14 @@ class WorkerConfig(Config):
     task_log_level: LogLevel = Field(
         "DEBUG", description="the least level kept in task_logs: DEBUG, INFO, WARNING, ERROR or CRITICAL"
     )
+    task_log_capture: Literal["OFF", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO",
+        description="the least level of what a task logs with the standard logging that is kept in task_logs, too: "
+        "DEBUG, INFO, WARNING, ERROR, CRITICAL, or OFF",
+    )
+    task_log_output: bool = Field(
+        False, description="true: what tasks print to stdout and stderr, and warnings, are kept in task_logs, too"
+    )
     result_retention_seconds: float = Field(
         7 * _DAY_S,
         ge=0,
@@ -108,6 +118,45 @@ class WorkerConfig(Config):
         le=DELAY_S_MAX,
         description="seconds that workers which ended stay listed, 0 or more",
     )
+    archive_dir: str | None = Field(
+        None,
+        min_length=1,
+        description="a folder to which tasks are written before they are deleted at the end of their retention, "
+        "taken from the database's own where it is relative; none: they are deleted",
+    )
+    backup_interval_seconds: float | None = Field(
+        None, ge=60, le=DELAY_S_MAX, description="seconds between backups, 60 or more; none: no scheduled backups"
+    )
+    backup_keep: int = Field(10, ge=1, le=10_000, description="how many scheduled backups are kept, 1 to 10000")
+    backup_dir: str | None = Field(
+        None,
+        min_length=1,
+        description="the folder of the backups, taken from the database's own where it is relative; none: `backups` "
+        "beside the database",
+    )
+    probe_file: str | None = Field(
+        None,
+        min_length=1,
+        description="a file that each process touches every 2 s while it is live, and which says how it is; the second "
+        "process of a supervisor appends .1, the third .2; none: no file",
+    )
+    probe_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="a port on which each process answers /live and /ready over HTTP; the second process of a "
+        "supervisor takes the next port, and so on; none: none",
+    )
+    probe_host: str = Field(
+        "127.0.0.1", min_length=1, description="the address of probe_port; 0.0.0.0 for probes from other machines"
+    )
+    probe_stale_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=_DAY_S,
+        description="seconds without a look for work after which a process with free slots is not live; at least three "
+        "times poll_interval_seconds count",
+    )
     hints: bool = Field(
         True, description="listen for announcements of new tasks (a loopback port); false: polling alone"
     )
@@ -122,7 +171,7 @@ class WorkerConfig(Config):
                 raise PydanticCustomError("strategy", "{why}", {"why": str(error)}) from None
         return value
 
-    @field_validator("task_log_level", mode="before")
+    @field_validator("task_log_level", "task_log_capture", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
@@ -165,7 +214,13 @@ class WorkerConfig(Config):
 class Settings(Config):
     """Everything that can be set. Raises ConfigurationError, which names the setting."""
 
-    env_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"database": DATABASE_VARIABLES}
+    env_names: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "database": DATABASE_VARIABLES,
+        "tracing_enabled": ("PRISMQ_TRACING_ENABLED", "TRACING_ENABLED"),
+        "tracing_endpoint": ("PRISMQ_TRACING_ENDPOINT", "TRACING_ENDPOINT"),
+        "tracing_sample_rate": ("PRISMQ_TRACING_SAMPLE_RATE", "TRACING_SAMPLE_RATE"),
+        "tracing_exporter": ("PRISMQ_TRACING_EXPORTER", "OTEL_TRACES_EXPORTER"),
+    }
 
     database: str | None = Field(
         None, min_length=1, description="a path, sqlite:///… or postgresql://…; none: see default_db_path()"
@@ -177,7 +232,50 @@ class Settings(Config):
     busy_timeout_seconds: float = Field(
         5.0, ge=0, le=600, description="seconds to wait for another program's lock on the file, 0 to 600"
     )
+    redis_url: str | None = Field(
+        None,
+        pattern=r"^(rediss?|unix)://",
+        description="redis://[:password@]host[:6379][/0]: Redis tells workers of new tasks; none: the database does",
+    )
+    log_level: LogLevel = Field(
+        "INFO",
+        description="the least level of the log lines that programs of prismq write: DEBUG, INFO, WARNING, ERROR or "
+        "CRITICAL",
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="console: lines for people; json: an object a line, for programs"
+    )
+    redact_keys: list[str] | None = Field(
+        None,
+        description="keys whose values are left out of log lines, task logs and spans: a key counts where the words of "
+        "one of these stand in it, so that `api_key` means `X-Api-Key`, too; none: password, secret, token, api_key, "
+        "authorization, cookie and their like",
+    )
+    tracing_enabled: bool = Field(
+        False, description="true: OpenTelemetry spans of enqueues, attempts and workers; wants prismq[otel]"
+    )
+    tracing_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+",
+        description="where spans are sent, OTLP over HTTP, such as http://localhost:4318; none: the standard "
+        "OTEL_EXPORTER_OTLP_ENDPOINT counts, and else that address",
+    )
+    tracing_sample_rate: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="the part of traces that is recorded, 0 to 1; none: the standard OTEL_TRACES_SAMPLER counts, and "
+        "else all are",
+    )
+    tracing_exporter: str = Field(
+        "otlp",
+        description="otlp, console, or none: then spans are kept with the tasks alone; more than one with commas",
+    )
+    tracing_keep_spans: bool = Field(
+        True, description="true: keep a copy of each recorded attempt's spans with the task, see q.spans()"
+    )
     worker: WorkerConfig = Field(default_factory=WorkerConfig, description="the section of the worker's settings")
+    server: ServerConfig = Field(default_factory=ServerConfig, description="the section of the HTTP server's settings")
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -193,8 +291,31 @@ class Settings(Config):
                 raise PydanticCustomError("database", "{why}", {"why": str(error)}) from None
         return value
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.strip().upper() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known_exporters(self) -> Settings:
+        # Not before: OTEL_TRACES_EXPORTER may be meant for others.
+        if self.tracing_enabled:
+            for name in self.exporters:
+                if name not in ("otlp", "console", "none"):
+                    raise PydanticCustomError(
+                        "tracing_exporter", "{name} is none of otlp, console and none", {"name": repr(name)}
+                    )
+        return self
+
+    @property
+    def exporters(self) -> list[str]:
+        """The names in tracing_exporter."""
+        return [name.strip().lower() for name in self.tracing_exporter.split(",") if name.strip()]
+
     @classmethod
     def misplaced(cls, key: str) -> str:
         if key in WorkerConfig.model_fields:
             return " It is a setting of the worker: move it to the section `worker`."
+        if key in ServerConfig.model_fields:
+            return " It is a setting of the HTTP server: move it to the section `server`."
         return ""

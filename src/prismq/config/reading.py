@@ -15,7 +15,11 @@ from prismq.config.base import AnyConfig, Config, about, refuse_unknown, shown
 from prismq.config.database import DATABASE_VARIABLES, DatabaseTarget, default_db_path, target_of
 from prismq.config.files import find_file, read_file, section_of, with_database_path, without_duplicates
 from prismq.config.models import Settings, WorkerConfig
+from prismq.config.server import ServerConfig
 from prismq.domain.errors import ConfigurationError, closest
+
+# Two of the reference, and of OpenTelemetry, besides our own.
+_OURS = ("PRISMQ_", "TRACING_", "OTEL_")
 
 
 def load_worker_config(
@@ -60,7 +64,9 @@ def load_settings(
         refuse_unknown(Settings, content, str(found))
     section = section_of(content.pop("worker", None), "worker", str(found))
     worker = _build(WorkerConfig, section, found, variables)
-    return _build(Settings, content, found, variables, worker=worker)
+    section = section_of(content.pop("server", None), "server", str(found))
+    server = _build(ServerConfig, section, found, variables)
+    return _build(Settings, content, found, variables, worker=worker, server=server)
 
 
 def resolve_database(
@@ -93,7 +99,7 @@ def resolve_database(
 
 def _environment(environ: Mapping[str, str] | None) -> dict[str, str]:
     source = os.environ if environ is None else environ
-    return {name: value.strip() for name, value in source.items() if name.startswith("PRISMQ_") and value.strip()}
+    return {name: value.strip() for name, value in source.items() if name.startswith(_OURS) and value.strip()}
 
 
 def _build(
@@ -108,12 +114,12 @@ def _build(
         refuse_unknown(kind, values, str(file))
     sources = dict.fromkeys(values, str(file))
     names = {key: kind.env_variables(key) for key in kind.model_fields if key not in ready}
-    if kind is WorkerConfig:
+    if kind is not Settings:  # which shares its prefix with the others
         known = {name for candidates in names.values() for name in candidates}
         for name in variables:
             if name.startswith(kind.env_prefix) and name not in known:
                 raise ConfigurationError(
-                    f"the environment variable {name} is no setting of a worker.{closest(name, known)} "
+                    f"the environment variable {name} is no setting of a {kind.called}.{closest(name, known)} "
                     f"Correct its name or unset it"
                 )
     merged = dict(values)

@@ -5,8 +5,9 @@ A listener that raises never fails a task. Times are seconds since 1970, duratio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prismq.domain.lease import ErrorInfo, Lease
 
@@ -20,6 +21,7 @@ class TaskEnqueued:
     queue: str
     priority: int
     created: bool
+    headers: Mapping[str, str] | None = None  # as they were written
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,12 @@ class TaskStarted:
 
 @dataclass(frozen=True)
 class TaskCompleted:
+    """`extra`, here and in the other ends of attempts: what the attempt bound to its lines, and its trace ids."""
+
     lease: Lease
     wait_s: float
     run_s: float
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class TaskFailedForGood:
     error: ErrorInfo | None
     run_s: float
     reason: str
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class TaskRetried:
     error: ErrorInfo | None
     run_s: float
     delay_s: float
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class TaskSnoozed:
     lease: Lease
     delay_s: float
     reason: str
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class TaskDeadLettered:
     error: ErrorInfo | None
     run_s: float
     reason: str
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class TaskCancelledEvent:
     lease: Lease
     run_s: float
     reason: str
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,7 @@ class TaskReleased:
 
     lease: Lease
     reason: str
+    extra: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,7 @@ class WorkerHeartbeatSent:
     busy: int
     slots: int
     uptime_s: float
+    status: str = "active"
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,20 @@ class StoreUnavailable:
 class StoreRecovered:
     worker_id: str
     down_s: float
+
+
+@dataclass(frozen=True)
+class HintsLost:
+    """Nobody tells this worker of new work just now; it looks every `poll_s` seconds."""
+
+    worker_id: str
+    error: str
+    poll_s: float
+
+
+@dataclass(frozen=True)
+class HintsRecovered:
+    worker_id: str
 
 
 @dataclass(frozen=True)
@@ -242,6 +268,8 @@ Event = (
     | WorkerProcessLost
     | StoreUnavailable
     | StoreRecovered
+    | HintsLost
+    | HintsRecovered
     | ScheduleFired
     | TasksPruned
     | BackupMade

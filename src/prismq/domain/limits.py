@@ -17,6 +17,16 @@ LOG_MESSAGE_CHARS_MAX = 8_192
 LOG_DETAILS_BYTES_MAX = 65_536
 # One attempt may not fill the disk: past this many lines the rest is counted, not kept.
 LOGS_PER_ATTEMPT_MAX = 2_000
+# A line counts once for each of these, so that long ones do not fill it either.
+LOG_UNIT_CHARS = 4_096
+# A task that runs for a week renews its lease 60,000 times; the first of them tell the story.
+RENEWAL_LINES_MAX = 100
+# A waterfall past this many bars is not read; all of them are in the collector.
+SPANS_PER_ATTEMPT_MAX = 100
+SPAN_ATTRIBUTES_MAX = 16
+SPAN_TEXT_CHARS_MAX = 200
+# Lines of a level that no index has are looked for among the newest.
+LOGS_LOOKED_AT = 100_000
 PRIORITY_MIN, PRIORITY_MAX = -1_000_000, 1_000_000
 ATTEMPTS_MAX = 10_000
 # SQLite's dates end with the year 9999; a century is a typing error all the same.
@@ -34,4 +44,8 @@ FILTER_CHUNK = 1_000
 # Entries a journal holds while its store is out of reach; past this, logs are dropped and counted.
 JOURNAL_LOGS_MAX = 50_000
 # What a worker may hold beyond its slots; more would be lost time for others if it died.
-PREFETCH_MAX = 512
+PREFETCH_MAX = 1_000
+# Each set of labels is a time series in a monitoring system for months; queues may be named by a program.
+METRIC_PAIRS_MAX = 100  # of queue and type, each about 60 lines
+METRIC_QUEUES_MAX = 100
+METRIC_WORKERS_MAX = 200

@@ -22,6 +22,17 @@ def json_object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def json_list(text: str | None) -> list[Any]:
+    """The list that `text` holds; `[]` where it is missing, is not JSON, or is not a list."""
+    if not text:
+        return []
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return []
+    return value if isinstance(value, list) else []
+
+
 def _moment(value: Any) -> datetime | None:
     if value is None or isinstance(value, datetime):
         return value
@@ -184,6 +195,28 @@ class Enqueued(NamedTuple):
 
     task_id: int
     created: bool
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """Which log lines are looked for. Empty fields do not restrict; all given ones must match.
+
+    `level`: this one and those above it. `text` is searched in message and details, without regard to case. Times
+    are seconds since 1970, `after` included, `before` not.
+    """
+
+    task_id: int | None = None
+    level: str = "DEBUG"
+    text: str | None = None
+    after: float | None = None
+    before: float | None = None
+
+
+class LogPage(NamedTuple):
+    """Log lines, newest first, and where to look on: None where all have been looked at."""
+
+    lines: list[TaskLog]
+    next_before_id: int | None
 
 
 @dataclass(frozen=True)

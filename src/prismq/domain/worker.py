@@ -62,6 +62,7 @@ class Worker(_Row):
     completed: int = 0
     failed: int = 0
     retried: int = 0
+    run_s: float = 0.0
     cpu_percent: float | None = None
     memory_bytes: int | None = None
     hint_port: int | None = None

@@ -19,6 +19,10 @@ def demo(
         Path,
         typer.Option("--db", metavar="PATH", help="Where the demo's database goes. An older demo's is kept beside it."),
     ] = DEFAULT_DATABASE,
+    postgres: Annotated[
+        bool,
+        typer.Option("--postgres", help="Run on a private PostgreSQL server, which is started and removed again."),
+    ] = False,
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=1, max=16, metavar="N", help="How many worker processes.")
     ] = 2,
@@ -26,9 +30,12 @@ def demo(
     """Index a folder of real files with a real queue, and watch it survive what usually goes wrong.
 
     One task a file, a periodic task, tasks that fail and are retried, one that kills its own worker, one that does
-    so every time, one that never ends, one that is cancelled. Ends by itself and leaves the database to explore.
+    so every time, one that never ends, one that is cancelled. Ends by itself and leaves the database to explore; with
+    --postgres it waits for Enter in a terminal, and then everything is removed.
     Exit code 0 when everything went as it should, 1 when not.
     """
-    from prismq.cli.demo.run import run_demo
+    from prismq.cli.demo.run import run_demo, run_demo_on_postgres
 
+    if postgres:
+        raise typer.Exit(run_demo_on_postgres(directory, workers))
     raise typer.Exit(run_demo(directory, db, workers))

@@ -8,19 +8,21 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
 from prismq.cli.demo import tasks
 from prismq.cli.demo.files import Found, find_files
+from prismq.cli.demo.server import PrivateServer, ServerUnavailable
 from prismq.cli.demo.story import Case, first_cases, is_over, later_cases
 from prismq.cli.demo.view import View, complain, farewell, greet, say, tell
 from prismq.client.handle import TaskHandle
 from prismq.clock import SYSTEM_CLOCK
-from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.errors import ConfigurationError, QueueDatabaseError
 from prismq.domain.status import TERMINAL
 from prismq.domain.worker import Worker
 
@@ -34,7 +36,7 @@ class Course:
     """Everything that is known of this run."""
 
     folder: Path
-    database: Path
+    database: Path | str  # a file, or the URL of a private server
     log: Path
     workers: int
     found: Found
@@ -48,8 +50,15 @@ class Course:
     @property
     def shown_database(self) -> str:
         """The database as one types it here."""
+        if isinstance(self.database, str):
+            return self.database
         here = Path.cwd()
         return str(self.database.relative_to(here) if self.database.is_relative_to(here) else self.database)
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the database is a server's, which is gone after the demo."""
+        return isinstance(self.database, str)
 
     def counts(self) -> Counter[str]:
         """Tasks by status, from the books."""
@@ -67,25 +76,57 @@ class Course:
 
 
 def run_demo(directory: Path, database: Path, workers: int) -> int:
-    """Run the demo; the exit code."""
-    folder = directory.expanduser().resolve()
-    if not folder.is_dir():
-        return complain(f"{directory} is not a folder. Give one whose files may be read: prismq demo DIR")
-    found = find_files(folder)
-    if not found.paths:
-        return complain(f"there is no file to index in {folder}. Give another folder: prismq demo DIR")
-    database = database.expanduser().absolute()
+    """Run the demo on a file; the exit code."""
+    if "://" in str(database):
+        return complain("the demo makes a database of its own. Give the path of a file with --db, or --postgres")
     try:
+        folder, found = _look_at(directory)
+        database = database.expanduser().absolute()
         aside = _clear(database)
     except _InTheWay as error:
         return complain(str(error))
-    course = Course(folder, database, database.parent / "workers.log", workers, found)
+    return _perform(Course(folder, database, database.parent / "workers.log", workers, found), aside)
+
+
+def run_demo_on_postgres(directory: Path, workers: int) -> int:
+    """Run it on a private PostgreSQL server, which is removed at the end; the exit code."""
+    try:
+        folder, found = _look_at(directory)
+        say("A private PostgreSQL server is started in a temporary folder.", "dim")
+        with PrivateServer() as server, TemporaryDirectory(prefix="prismq-demo-") as logs:
+            course = Course(folder, server.url("postgres"), Path(logs) / "workers.log", workers, found)
+            code = _perform(course)
+            if not code and sys.stdin.isatty() and sys.stdout.isatty():
+                say("The server runs until you press Enter; then it is removed, with all that is in it.", "bold")
+                with suppress(KeyboardInterrupt):
+                    sys.stdin.readline()
+            else:
+                say("The server and its database are removed now.", "dim")
+            return code
+    except (_InTheWay, ServerUnavailable) as error:
+        return complain(str(error))
+    except KeyboardInterrupt:  # while the server was being made, which then goes too
+        return 130
+
+
+def _look_at(directory: Path) -> tuple[Path, Found]:
+    """The folder and its files. Raises _InTheWay where there is nothing to index."""
+    folder = directory.expanduser().resolve()
+    if not folder.is_dir():
+        raise _InTheWay(f"{directory} is not a folder. Give one whose files may be read: prismq demo DIR")
+    found = find_files(folder)
+    if not found.paths:
+        raise _InTheWay(f"there is no file to index in {folder}. Give another folder: prismq demo DIR")
+    return folder, found
+
+
+def _perform(course: Course, aside: Path | None = None) -> int:
     greet(course, aside)
     try:
         with closing(tasks.q):
             _run(course)
             farewell(course)
-    except QueueDatabaseError as error:
+    except (QueueDatabaseError, ConfigurationError) as error:
         return complain(str(error))
     except KeyboardInterrupt:
         say("Interrupted. The workers have ended; what was done is in the database.")
@@ -222,7 +263,7 @@ def _judge(course: Course, crew: subprocess.Popen[bytes]) -> None:
 
 
 class _InTheWay(Exception):
-    """What lies at the database's place must not be moved."""
+    """There is nothing to index, or what lies at the database's place must not be moved."""
 
 
 def _clear(database: Path) -> Path | None:

@@ -66,7 +66,7 @@ def greet(course: Course, aside: object) -> None:
         say(f"  {plural(found.too_large, 'file')} of more than 32 MiB are left out.")
     if aside is not None:
         say(f"  The database of the last demo is kept as {aside}")
-    say(f"  Database: {course.database}")
+    say(f"  Database: {course.shown_database}")
     say(f"  Workers:  {course.workers} processes of 8 slots; what they say goes to {course.log}")
     say()
 
@@ -267,6 +267,6 @@ def _say_where(course: Course) -> None:
     ):
         say(f"  prismq --db {database} {command:<34} {what}")
     sql = "SELECT * FROM v_task_performance"
-    say(f'  sqlite3 {database} "{sql}"')
+    say(f'  psql {database} -c "{sql}"' if course.on_server else f'  sqlite3 {database} "{sql}"')
     say(f"  {course.log} has what the workers said")
     say()

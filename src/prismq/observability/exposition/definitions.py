@@ -1,0 +1,288 @@
+"""Every metric that is shown, as data: the text, the reference in docs/metrics.md and rules are made from this table.
+
+Names follow https://prometheus.io/docs/practices/naming/: one prefix, base units, `_total` for counters.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Kind(str, Enum):
+    """The type of a metric, in the words of OpenMetrics."""
+
+    COUNTER = "counter"  # only grows
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    INFO = "info"  # 1, with what there is to know as labels
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Metric(NamedTuple):
+    """A metric. `name` as in a query: with `_total` for a counter, `_info` for an info; without `_bucket`."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""  # the last word of the name, but for `_total`: what OpenMetrics calls the unit
+    group: str = ""
+
+    @property
+    def family(self) -> str:
+        """The name without the suffix that its kind adds."""
+        suffix = {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(self.kind, "")
+        return self.name.removesuffix(suffix)
+
+
+# Where the bins of a sketch are cut for a histogram, in seconds: from tasks that do next to nothing to those that run
+# for hours, with the promises that queues are named after (30 seconds, 5 minutes, 1 hour) among them.
+BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+    14400.0,
+)  # fmt: skip
+
+_PAIR = ("queue", "type")
+_QUEUE = ("queue",)
+_WORKER = ("worker_id",)
+_C, _G, _H, _I = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM, Kind.INFO
+
+_TASKS = (
+    Metric("prismq_tasks_enqueued_total", _C, "Tasks that were enqueued, by whatever means.", _PAIR),
+    Metric(
+        "prismq_tasks_finished_total",
+        _C,
+        "Tasks that ended, by how: completed, failed, dead_letter or cancelled. One that was queued again and ended "
+        "again counts twice.",
+        (*_PAIR, "outcome"),
+    ),
+    Metric("prismq_task_retries_total", _C, "Attempts that failed and were put back for another.", _PAIR),
+    Metric(
+        "prismq_task_timeouts_total", _C, "Attempts that ran into their timeout, whatever became of the task.", _PAIR
+    ),
+    Metric(
+        "prismq_task_leases_lost_total",
+        _C,
+        "Attempts whose lease ran out or whose worker was lost, whatever became of the task.",
+        _PAIR,
+    ),
+    Metric("prismq_task_snoozes_total", _C, "Attempts that put their task off without counting as one.", _PAIR),
+    Metric("prismq_task_releases_total", _C, "Claimed tasks that a worker gave back unfinished as it stopped.", _PAIR),
+    Metric(
+        "prismq_finished_task_attempts_total",
+        _C,
+        "Attempts of the tasks that ended. Divided by prismq_tasks_finished_total: attempts per task.",
+        _PAIR,
+    ),
+    Metric(
+        "prismq_finished_task_retried_total",
+        _C,
+        "Tasks that ended and had needed more than one attempt.",
+        _PAIR,
+    ),
+    Metric(
+        "prismq_task_run_seconds",
+        _H,
+        "How long the last attempt of completed tasks ran. A value within 2 % of a boundary may be counted on either "
+        "side of it.",
+        _PAIR,
+        "seconds",
+    ),
+    Metric(
+        "prismq_task_wait_seconds",
+        _H,
+        "How long an attempt waited from when the task was ready to its start; every attempt that started and ended, "
+        "whatever its end. Boundaries as in prismq_task_run_seconds.",
+        _PAIR,
+        "seconds",
+    ),
+    Metric(
+        "prismq_queue_oldest_ready_seconds",
+        _G,
+        "How long the longest-waiting ready task has been ready; 0 where none is. Judged by the first hundred of each "
+        "priority.",
+        _QUEUE,
+        "seconds",
+    ),
+    Metric(
+        "prismq_queue_tasks",
+        _G,
+        "Tasks in the queue now, by status and by priority: high (below 100), normal (100) or low. Ended tasks count "
+        "until they are pruned.",
+        ("queue", "status", "priority"),
+    ),
+    Metric(
+        "prismq_type_tasks",
+        _G,
+        "Tasks of the type now, by status. The same tasks as prismq_queue_tasks.",
+        (*_PAIR, "status"),
+    ),
+    Metric(
+        "prismq_queue_unserved_tasks",
+        _G,
+        "Ready tasks that no live worker takes: none runs, serves the queue, knows the type or offers what they need. "
+        "0 where the queue is paused.",
+        _QUEUE,
+    ),
+    Metric("prismq_queue_paused", _G, "1 where the queue is paused.", _QUEUE),
+    Metric(
+        "prismq_queue_running_limit", _G, "How many tasks of the queue may run at once; absent without a limit.", _QUEUE
+    ),
+    Metric(
+        "prismq_scheduled_overdue_seconds",
+        _G,
+        "How long the first delayed or retried task has been due without being made ready; 0 where none is. More than "
+        "a few seconds: no worker is running.",
+        (),
+        "seconds",
+    ),
+)
+
+_WORKERS = (
+    Metric(
+        "prismq_workers",
+        _G,
+        "Workers by status: active, paused or draining where their heartbeat is recent; silent where it is not; "
+        "stopped or lost where they ended. Rows of ended ones are removed after a while.",
+        ("status",),
+    ),
+    Metric(
+        "prismq_workers_not_consuming",
+        _G,
+        "Workers that are alive and have free slots, and claim nothing while tasks wait that they could take.",
+    ),
+    Metric(
+        "prismq_worker_info",
+        _I,
+        "What there is to know of a worker. Those that ended are left out here and below.",
+        ("worker_id", "hostname", "version"),
+    ),
+    Metric("prismq_worker_up", _G, "1 where the last heartbeat is recent.", _WORKER),
+    Metric("prismq_worker_slots", _G, "How many tasks the worker may run at once.", _WORKER),
+    Metric(
+        "prismq_worker_busy_slots",
+        _G,
+        "How many tasks it runs. Divided by prismq_worker_slots: its utilisation.",
+        _WORKER,
+    ),
+    Metric("prismq_worker_held_tasks", _G, "How many tasks it has claimed, those that run among them.", _WORKER),
+    Metric(
+        "prismq_worker_tasks_finished_total",
+        _C,
+        "Tasks that it ended: completed, or failed (dead letters among them). Reported with each heartbeat.",
+        ("worker_id", "outcome"),
+    ),
+    Metric("prismq_worker_task_retries_total", _C, "Attempts of it that failed and were put back.", _WORKER),
+    Metric(
+        "prismq_worker_run_seconds_total",
+        _C,
+        "How long its attempts ran in all. Its rate divided by that of the tasks and retries: the average duration.",
+        _WORKER,
+        "seconds",
+    ),
+    Metric("prismq_worker_restarts", _G, "How often its supervisor has replaced this process.", _WORKER),
+    Metric("prismq_worker_start_timestamp_seconds", _G, "When it started, in seconds since 1970.", _WORKER, "seconds"),
+    Metric(
+        "prismq_worker_heartbeat_timestamp_seconds",
+        _G,
+        "When it was last heard of. Less prismq_worker_start_timestamp_seconds: its uptime.",
+        _WORKER,
+        "seconds",
+    ),
+    Metric(
+        "prismq_worker_claim_timestamp_seconds",
+        _G,
+        "When it last claimed a task; absent where it never did.",
+        _WORKER,
+        "seconds",
+    ),
+    Metric("prismq_worker_cpu_usage_ratio", _G, "Processor that it uses, in cores.", _WORKER, "ratio"),
+    Metric("prismq_worker_memory_bytes", _G, "Resident memory of its process.", _WORKER, "bytes"),
+)
+
+_SYSTEM = (
+    Metric(
+        "prismq_system_cpu_seconds_total",
+        _C,
+        "Processor time of the machine that answers, all cores together: user, system, idle or other.",
+        ("mode",),
+        "seconds",
+    ),
+    Metric("prismq_system_cpus", _G, "Logical processors of that machine."),
+    Metric("prismq_system_load1", _G, "Load average of the last minute."),
+    Metric("prismq_system_load5", _G, "Load average of the last 5 minutes."),
+    Metric("prismq_system_load15", _G, "Load average of the last 15 minutes."),
+    Metric("prismq_system_memory_size_bytes", _G, "Memory of that machine.", (), "bytes"),
+    Metric("prismq_system_memory_available_bytes", _G, "Memory that programs could still have.", (), "bytes"),
+    Metric(
+        "prismq_system_disk_size_bytes",
+        _G,
+        "The volume that the database lies on; absent where it cannot be seen from here.",
+        (),
+        "bytes",
+    ),
+    Metric("prismq_system_disk_free_bytes", _G, "What is free there.", (), "bytes"),
+    Metric(
+        "prismq_system_network_receive_bytes_total", _C, "Received over all interfaces of that machine.", (), "bytes"
+    ),
+    Metric("prismq_system_network_transmit_bytes_total", _C, "Sent over all interfaces of that machine.", (), "bytes"),
+)
+
+_DATABASE = (
+    Metric("prismq_database_size_bytes", _G, "What the database takes, its log among it.", (), "bytes"),
+    Metric("prismq_database_wal_bytes", _G, "Its write-ahead log.", (), "bytes"),
+    Metric("prismq_database_unused_bytes", _G, "Pages of it that hold nothing.", (), "bytes"),
+    Metric(
+        "prismq_database_connections",
+        _G,
+        "Connections of the process that answers: active (inside a transaction or a statement) or idle.",
+        ("state",),
+    ),
+    Metric(
+        "prismq_database_response_seconds",
+        _G,
+        "How long one look into an index took just now.",
+        (),
+        "seconds",
+    ),
+)
+
+_REDIS = (
+    Metric("prismq_redis_up", _G, "1 where Redis answers. Where none is configured the whole group is absent."),
+    Metric("prismq_redis_response_seconds", _G, "How long it took to answer just now.", (), "seconds"),
+    Metric("prismq_redis_connected_clients", _G, "Clients that are connected to it."),
+    Metric("prismq_redis_memory_bytes", _G, "Memory that it uses.", (), "bytes"),
+    Metric("prismq_redis_commands_total", _C, "Commands that it has processed since it was started."),
+    Metric("prismq_redis_keys", _G, "Keys of ours in it, by type.", ("type",)),
+)
+
+_SELF = (
+    Metric("prismq_build_info", _I, "The version of prismq that answers.", ("version",)),
+    Metric(
+        "prismq_metrics_left_out",
+        _G,
+        "Label values beyond the bound: pairs of queue and type that are counted under `other`, queues likewise, and "
+        "workers that are left out.",
+        ("label",),
+    ),
+    Metric("prismq_metrics_collect_seconds", _G, "How long it took to collect these figures.", (), "seconds"),
+)
+
+GROUPS = {
+    "task": "Tasks and queues",
+    "worker": "Workers",
+    "system": "The machine that answers",
+    "database": "The database",
+    "redis": "Redis",
+    "self": "The figures themselves",
+}
+
+METRICS: tuple[Metric, ...] = tuple(
+    metric._replace(group=group)
+    for group, metrics in zip(GROUPS, (_TASKS, _WORKERS, _SYSTEM, _DATABASE, _REDIS, _SELF), strict=True)
+    for metric in metrics
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
