@@ -6,6 +6,10 @@ JOBS ?= 2
 ARGS ?=
 # The folder whose files the demo indexes, if not this one: make demo DIR=/some/folder
 DIR ?=
+# What the demo runs on: empty for a SQLite file, postgres for a private PostgreSQL server.
+DB ?=
+# Not empty: the demo ends by itself, in a terminal, too: make demo ONCE=1
+ONCE ?=
 # Which other Pythons `make test` uses: empty for all that are installed, "3.10 3.13" for some, none for none.
 MATRIX ?=
 
@@ -16,6 +20,9 @@ LOCKED := $(VENV)/.stamp-lock
 READY := $(VENV)/.stamp
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.stamp
+# Oban wants a newer Python than the one we measure with: it gets one where one is installed, and is left out else.
+NEWER_PEERS := .venv-peers-newer
+NEWER_PYTHON = $(shell $(BIN)/python scripts/matrix.py --find 3.13 3.12)
 LOCKER := .venv-lock
 # -qq: pip is silent unless it fails. --no-input: it never asks.
 PIP := -m pip --no-input --disable-pip-version-check -qq
@@ -50,8 +57,9 @@ $(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## Run the demonstration on real files: those of this folder, or of DIR=...
-	@$(BIN)/python -m prismq.cli.main demo $(if $(DIR),"$(DIR)")
+demo: setup ## Run the demonstration on real files: those of this folder, or of DIR=...; DB=postgres for a server, ONCE=1 to end by itself
+	@case "$(DB)" in ""|postgres) ;; *) echo "DB=$(DB) is not known: leave it out, or say DB=postgres" >&2; exit 2;; esac
+	@$(BIN)/python -m prismq.cli.main demo $(if $(DIR),"$(DIR)") $(if $(DB),--$(DB)) $(if $(ONCE),--once)
 
 check: lint ## Before every commit: lint and the tests, on one Python
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
@@ -73,7 +81,7 @@ format: setup ## Format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix-only $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
 
-bench: setup $(PEERS_READY) ## Benchmarks against raw SQLite and the peers; ARGS=... is passed on
+bench: setup $(PEERS_READY) ## Benchmarks against raw SQLite, raw PostgreSQL and the peers; ARGS=... is passed on
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # The peers live apart, so that their needs never meet ours.
@@ -81,12 +89,16 @@ $(PEERS_READY): benchmarks/peers.lock $(LOCKED)
 	@echo "setup: $(PEERS) with the queues we compare with"
 	@$(BIN)/python -m venv --clear $(PEERS)
 	@$(PEERS)/bin/python $(PIP) install --require-hashes -r benchmarks/peers.lock
+	@newer="$(NEWER_PYTHON)"; if [ -n "$$newer" ]; then \
+		"$$newer" -m venv --clear $(NEWER_PEERS) && \
+		$(NEWER_PEERS)/bin/python $(PIP) install --require-hashes -r benchmarks/peers.lock; \
+	else echo "setup: no Python 3.12 or 3.13: Oban is not measured"; fi
 	@touch $@
 
 lock: setup ## Bring both lock files up to date with pyproject.toml and benchmarks/peers.in
 	@$(BIN)/python -m venv --clear $(LOCKER)
 	@$(LOCKER)/bin/python $(PIP) install uv
-	@$(UV_LOCK) --group dev pyproject.toml -o requirements.lock >/dev/null
+	@$(UV_LOCK) --all-extras --group dev pyproject.toml -o requirements.lock >/dev/null
 	@$(UV_LOCK) benchmarks/peers.in -o benchmarks/peers.lock >/dev/null
 	@rm -rf $(LOCKER)
 

@@ -8,14 +8,25 @@ import sys
 from pathlib import Path
 
 from benchmarks.harness import ROOT, Settings, peers_installed, progress
-from benchmarks.lines import LINES
-from benchmarks.report import circumstances, page, table
+from benchmarks.lines import LINES as ON_SQLITE
+from benchmarks.postgres.lines import LINES as ON_POSTGRES
+from benchmarks.report import circumstances as sqlite_circumstances
+from benchmarks.report import page, postgres_circumstances, table
+
+LINES = {**ON_SQLITE, **ON_POSTGRES}
+GROUPS = {"sqlite": list(ON_SQLITE), "postgres": list(ON_POSTGRES)}
 
 
 def main() -> int:
     """Run what the command line asks for. A missed target is told, and is no error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", action="append", choices=list(LINES), help="this line only; may be repeated")
+    parser.add_argument(
+        "--only",
+        action="extend",
+        type=_lines,
+        metavar="LINE,…",
+        help=f"only these of {', '.join(LINES)}; `sqlite` and `postgres` are all of a kind; may be repeated",
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke run: small numbers that mean little")
     parser.add_argument("--rounds", type=int, default=None, help="repetitions of each measure (default 3)")
     parser.add_argument("--dir", type=Path, default=None, help="where to make the databases")
@@ -26,25 +37,39 @@ def main() -> int:
     if not peers_installed():
         progress("the peers are not installed: only PrismQ and raw SQLite are measured (make bench installs them)")
     sections = []
-    for name in arguments.only or LINES:
+    names = list(dict.fromkeys(arguments.only or LINES))
+    for name in names:
         progress(f"{name} …")
         sections.append(LINES[name](settings))
     print(table(sections))
-    for key, text in circumstances(settings).items():
-        print(f"{key}: {text}")
+    for kind, circumstances in (("sqlite", sqlite_circumstances), ("postgres", postgres_circumstances)):
+        for key, text in circumstances(settings).items() if set(names) & set(GROUPS[kind]) else ():
+            print(f"{key}: {text}")
     missed = [check for section in sections for check in section.checks if not check.passed]
     out = arguments.out
-    if out is None and not arguments.quick and not arguments.only:
-        out = ROOT / "docs" / "performance.md"
+    if out is None and not arguments.quick:
+        # A part of the page is written only as a whole.
+        whole = {name for group in GROUPS.values() if set(group) <= set(names) for name in group}
+        sections = [section for section in sections if section.name in whole]
+        out = ROOT / "docs" / "performance.md" if sections else None
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page(sections, settings), encoding="utf-8")
+        before = out.read_text(encoding="utf-8") if out.exists() else ""
+        out.write_text(page(sections, settings, before), encoding="utf-8")
         progress(f"written: {out}")
     if missed:
         print(f"\nMISSED {len(missed)} of the targets:" if not arguments.quick else "\nMISSED (quick: means little):")
         for check in missed:
             print(f"  MISSED  {check.what}: {check.value:.2f}, target {check.target}")
     return 0
+
+
+def _lines(text: str) -> list[str]:
+    names = [name for word in text.split(",") for name in GROUPS.get(word, [word])]
+    for name in names:
+        if name not in LINES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join([*LINES, *GROUPS])}")
+    return names
 
 
 def _load() -> str:

@@ -8,7 +8,7 @@ from prismq import PrismQ, TaskFunction
 
 
 def make(path: Path | str) -> tuple[PrismQ, TaskFunction[[int], None]]:
-    """A queue at `path`, and its no-op task."""
+    """A queue at `path`, a file or a URL, and its no-op task."""
     q = PrismQ(path)
 
     @q.task(name="noop")

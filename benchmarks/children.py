@@ -16,15 +16,9 @@ import psutil
 
 from benchmarks import raw
 from benchmarks.application import make
-from benchmarks.harness import Sample
+from benchmarks.harness import sample as timed
 from prismq import PrismQ
 from prismq.domain.worker import Worker
-
-
-def _sample(n: int, work: Callable[[], object]) -> Sample:
-    cpu, wall = time.process_time(), time.perf_counter()
-    work()
-    return Sample(n, time.perf_counter() - wall, time.process_time() - cpu)
 
 
 class _Ear:
@@ -74,11 +68,11 @@ def enqueue(folder: str, chunks: int, chunk: int, bulk: int) -> dict[str, list[A
     for number in range(chunks + 1):
         ear.register()
         now = {
-            "ours": _sample(chunk, ours_one_by_one),
-            "raw": _sample(chunk, raw_one_by_one),
-            "no hint": _sample(chunk, quiet_one_by_one),
-            "raw many": _sample(bulk, raw_many),
-            "ours many": _sample(bulk, ours_many),
+            "ours": timed(chunk, ours_one_by_one),
+            "raw": timed(chunk, raw_one_by_one),
+            "no hint": timed(chunk, quiet_one_by_one),
+            "raw many": timed(bulk, raw_many),
+            "ours many": timed(bulk, ours_many),
         }
         for name, sample in now.items() if number else ():  # the first of each only warms up
             taken[name].append(vars(sample))
@@ -93,7 +87,7 @@ def raw_drain(path: str, n: int) -> dict[str, Any]:
     """Claim and complete `n` rows in batches of 50."""
     connection = raw.connect(Path(path))
     raw.fill(connection, n)
-    sample = _sample(n, lambda: raw.drain(connection))
+    sample = timed(n, lambda: raw.drain(connection))
     connection.close()
     return vars(sample)
 
@@ -117,18 +111,24 @@ def worker(path: str, concurrency: int, log_level: str) -> None:
     _answer({"n": total, "last": last, "cpu_s": last_cpu - cpu})
 
 
-def listener(path: str) -> None:
-    """An idle worker; says when (monotonic, one clock for the machine) each task began."""
-    q = PrismQ(path)
+def listener(path: str, redis_url: str | None = None, chores: bool = True) -> None:
+    """An idle worker; says when (monotonic, one clock for the machine) each task began.
+
+    Without the chores it is what `prismq worker` has several of beside one supervisor, which does those.
+    """
+    q = PrismQ(path, redis_url=redis_url)
     began: dict[int, float] = {}
 
     @q.task(name="mark")
     def mark(n: int) -> None:
         began[n] = time.monotonic()
 
-    with q.worker(concurrency=4):
-        _listen("ready")
-        sys.stdin.readline()
+    worker = q.worker(concurrency=4)
+    idler = worker if chores else worker.runtime
+    idler.start()
+    _listen("ready")
+    sys.stdin.readline()
+    idler.stop()
     q.close()
     _answer(began)
 
@@ -199,10 +199,18 @@ _ROLES: dict[str, Callable[..., Any]] = {
 }
 
 
+def _role(name: str) -> Callable[..., Any]:
+    if name.startswith("pg_"):  # imported by nobody else: what it needs would count as the others' memory
+        from benchmarks.postgres.roles import ROLES
+
+        return ROLES[name]
+    return _ROLES[name]
+
+
 def main() -> None:
     """Play the role that the command line names."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answer = _ROLES[sys.argv[1]](**json.loads(sys.argv[2]))
+    answer = _role(sys.argv[1])(**json.loads(sys.argv[2]))
     if answer is not None:
         _answer(answer)
 

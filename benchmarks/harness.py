@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+# Some peers want a newer Python than ours: they have an environment of their own where one is installed.
+NEWER_PEERS_PYTHON = ROOT / ".venv-peers-newer" / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Sample:
     @property
     def cpu_rate(self) -> float:
         return self.n / self.cpu_s if self.cpu_s else 0.0
+
+
+def sample(n: int, work: Callable[[], object]) -> Sample:
+    """Do `n` things here and now, by `work`, and say what they took."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    work()
+    return Sample(n, time.perf_counter() - wall, time.process_time() - cpu)
 
 
 @dataclass(frozen=True)
@@ -148,9 +158,9 @@ def run_child(role: str, **arguments: Any) -> Any:
     return _json_of(child(role, **arguments))
 
 
-def peer_sample(script: str, **arguments: Any) -> Sample:
+def peer_sample(script: str, *, python: Path = PEERS_PYTHON, **arguments: Any) -> Sample:
     """Run a peer's script in the peers' environment; what it measured."""
-    command = [str(PEERS_PYTHON), str(ROOT / "benchmarks" / "peers" / script), json.dumps(arguments, default=str)]
+    command = [str(python), str(ROOT / "benchmarks" / "peers" / script), json.dumps(arguments, default=str)]
     return Sample(**_json_of(command))
 
 

@@ -9,11 +9,21 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
+import psycopg
 
-from benchmarks.harness import PEERS_PYTHON, Check, Section, Settings, peers_installed
+from benchmarks.harness import NEWER_PEERS_PYTHON, PEERS_PYTHON, Check, Section, Settings
+from benchmarks.postgres.server import SETTINGS
 from prismq import PRAGMAS, __version__
+from prismq.cli.demo.server import programs
+
+ON_SQLITE = ("huey", "litequeue", "persist-queue")
+ON_POSTGRES = ("pgqueuer", "chancy", "procrastinate", "asyncpg", "psycopg", "uvloop")
+NEWER = ("oban", "psycopg", "uvloop")
+# Between the two parts of the page: each is written when all of its lines were run.
+_PART = "<!-- PostgreSQL, by the lines whose names begin with pg- -->"
 
 
 def value(check: Check) -> str:
@@ -39,17 +49,20 @@ def table(sections: Sequence[Section]) -> str:
     return "\n".join(f"{what:<{wide[0]}}  {figure:>{wide[1]}}  {note}".rstrip() for what, figure, note in rows)
 
 
-def page(sections: Sequence[Section], settings: Settings) -> str:
-    """docs/performance.md."""
+def page(sections: Sequence[Section], settings: Settings, before: str = "") -> str:
+    """docs/performance.md: a part for each engine. One that was not measured now stays as it is in `before`."""
+    on_sqlite = [section for section in sections if not section.name.startswith("pg-")]
+    on_postgres = [section for section in sections if section.name.startswith("pg-")]
+    old_sqlite, _, old_postgres = before.partition(_PART)
+    parts = [_sqlite_part(on_sqlite, settings) if on_sqlite else old_sqlite.rstrip("\n") + "\n" if before else ""]
+    if on_postgres or old_postgres:
+        parts.append(_postgres_part(on_postgres, settings) if on_postgres else old_postgres.lstrip("\n"))
+    return f"\n{_PART}\n\n".join(parts)
+
+
+def _results(sections: Sequence[Section], title: str) -> list[str]:
     lines = [
-        "# Performance",
-        "",
-        (
-            "Written by `make bench`; do not edit it by hand. Figures of different machines do not compare, ratios do: "
-            "every ratio below is the median of ratios of samples that were taken in turn, in one run."
-        ),
-        "",
-        "## Targets",
+        f"## {title}",
         "",
         "| What | Measured | By processor time | Target | |",
         "| --- | ---: | ---: | ---: | --- |",
@@ -69,6 +82,42 @@ def page(sections: Sequence[Section], settings: Settings) -> str:
     for section in sections:
         lines += ["", f"## {section.title}", "", section.words, "", "| | | |", "| --- | ---: | --- |"]
         lines += [f"| {figure.who} | {figure.value} | {figure.note} |" for figure in section.figures]
+    return lines
+
+
+def _postgres_part(sections: Sequence[Section], settings: Settings) -> str:
+    lines = _results(sections, "PostgreSQL: targets")
+    lines += ["", "## PostgreSQL: how it was measured", ""]
+    lines += [f"- {name}: {text}" for name, text in postgres_circumstances(settings).items()]
+    lines += [
+        "",
+        "```sh",
+        'make bench ARGS="--only postgres"    # all of it, a quarter of an hour; writes this part of the page',
+        'make bench ARGS="--only pg-drain"    # one line: ' + ", ".join(section.name for section in sections),
+        'make bench ARGS="--quick --only postgres"',
+        "```",
+        "",
+        (
+            "The server is a private one, started for each line in a folder for temporary files (`--dir` chooses "
+            "another disk), with one database for each sample, vacuumed, analysed and checkpointed before the clock "
+            "starts. What is not said above is as PostgreSQL has it by default. Worker and server share the cores."
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _sqlite_part(sections: Sequence[Section], settings: Settings) -> str:
+    lines = [
+        "# Performance",
+        "",
+        (
+            "Written by `make bench`; do not edit it by hand. Figures of different machines do not compare, ratios do: "
+            "every ratio below is the median of ratios of samples that were taken in turn, in one run."
+        ),
+        "",
+        *_results(sections, "Targets"),
+    ]
     lines += ["", "## How it was measured", ""]
     lines += [f"- {name}: {text}" for name, text in circumstances(settings).items()]
     lines += [
@@ -90,16 +139,41 @@ def page(sections: Sequence[Section], settings: Settings) -> str:
 
 def circumstances(settings: Settings) -> dict[str, str]:
     """What a figure must travel with."""
-    memory = psutil.virtual_memory().total / 2**30
-    found = {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "load of the machine before it began": settings.load,
-        "machine": f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}",
+    return {
+        **_machine(settings),
         "versions": f"prismq {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         "peers": peers(),
         "PRAGMAs of ours and raw": ", ".join(f"`{name}={value}`" for name, value in PRAGMAS.items()),
-        "rounds": f"{settings.rounds}, interleaved; medians",
+        **_run(settings),
     }
+
+
+def postgres_circumstances(settings: Settings) -> dict[str, str]:
+    """What a figure on PostgreSQL must travel with."""
+    server = subprocess.run([programs() / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return {
+        **_machine(settings),
+        "versions": f"prismq {__version__}, Python {platform.python_version()}, psycopg {psycopg.__version__} "
+        f"({psycopg.pq.__impl__}), {server.strip()}",
+        "peers": ", ".join(
+            filter(None, (_installed(PEERS_PYTHON, ON_POSTGRES), _installed(NEWER_PEERS_PYTHON, NEWER)))
+        ),
+        "settings of the server": ", ".join(f"`{name}={value}`" for name, value in SETTINGS.items()),
+        **_run(settings),
+    }
+
+
+def _machine(settings: Settings) -> dict[str, str]:
+    memory = psutil.virtual_memory().total / 2**30
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "load of the machine before it began": settings.load,
+        "machine": f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}",
+    }
+
+
+def _run(settings: Settings) -> dict[str, str]:
+    found = {"rounds": f"{settings.rounds}, interleaved; medians"}
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     if commit.returncode == 0:
         found["commit"] = f"`{commit.stdout.strip()}` or later"
@@ -108,12 +182,18 @@ def circumstances(settings: Settings) -> dict[str, str]:
 
 def peers() -> str:
     """The peers' versions, as their environment has them."""
-    if not peers_installed():
-        return "not installed (`make bench` installs them)"
+    return _installed(PEERS_PYTHON, ON_SQLITE) or "not installed (`make bench` installs them)"
+
+
+def _installed(python: Path, names: Sequence[str]) -> str:
+    if not python.exists():
+        return ""
     code = (
-        "import json, sqlite3, importlib.metadata as m; "
-        "print(json.dumps({n: m.version(n) for n in ('huey', 'litequeue', 'persist-queue')}"
-        " | {'SQLite': sqlite3.sqlite_version}))"
+        "import json, platform, sqlite3, sys, importlib.metadata as m; "
+        "print(json.dumps({n: m.version(n) for n in sys.argv[1:]}"
+        " | {'SQLite': sqlite3.sqlite_version, 'Python': platform.python_version()}))"
     )
-    done = subprocess.run([str(PEERS_PYTHON), "-c", code], capture_output=True, text=True, check=True)
-    return ", ".join(f"{name} {version}" for name, version in json.loads(done.stdout).items())
+    done = subprocess.run([str(python), "-c", code, *names], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    shown = [*names, "SQLite"] if names is ON_SQLITE else list(names)
+    return ", ".join(f"{name} {found[name]}" for name in shown) + f" (Python {found['Python']})"

@@ -91,7 +91,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", default="2", help="pytest-xdist workers")
     parser.add_argument("--only", default="", help='versions to use, such as "3.10 3.13", or "none"; empty: all')
+    parser.add_argument("--find", nargs="+", metavar="VERSION", help="only print the first of these that is installed")
     options = parser.parse_args()
+    if options.find:
+        print(next(filter(None, map(find, options.find)), ""))
+        return 0
 
     others = [version for version in supported() if version != DEFAULT]
     wanted = [version for version in others if version in options.only.split()] if options.only else others

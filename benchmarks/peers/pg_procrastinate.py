@@ -1,6 +1,7 @@
 """Procrastinate: its own worker works off what is queued. Runs in the peers' environment.
 
-An async task on psycopg's pool; concurrency, and whether what has succeeded is deleted, are the caller's. Logging is off.
+An async task on psycopg's pool; concurrency, and whether what has succeeded is deleted, are the caller's. It logs
+nothing.
 """
 
 from __future__ import annotations

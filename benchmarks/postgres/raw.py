@@ -43,15 +43,23 @@ def connect(url: str) -> Connection:
     return connection
 
 
-def fill(connection: Connection, n: int) -> None:
+def copy(connection: Connection, n: int) -> None:
     """`n` rows by COPY, one commit."""
-    with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+    with connection.cursor() as cursor, cursor.copy(COPY) as rows:
         for i in range(n):
-            copy.write_row(("noop", f'{{"n":{i}}}', 1))
+            rows.write_row(("noop", f'{{"n":{i}}}', 1))
     connection.commit()
 
 
-def drain(connection: Connection, batch: int = 100) -> int:
+def settle_down(connection: Connection) -> None:
+    """Leave nothing to be done later that another's sample would pay for."""
+    connection.autocommit = True
+    connection.execute("VACUUM ANALYZE")
+    connection.execute("CHECKPOINT")
+    connection.autocommit = False
+
+
+def drain(connection: Connection, batch: int) -> int:
     """Claim and complete in batches, two transactions each; how many."""
     done = 0
     while True:

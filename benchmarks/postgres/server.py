@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from prismq.cli.demo.server import PrivateServer
+from prismq.cli.demo.server import PrivateServer, ServerUnavailable, free_port, install
 
 # What the report states. `fsync` and `synchronous_commit` are the defaults, said so that nobody has to wonder; the
 # memory is what a small server of its own would be given.
@@ -55,6 +59,35 @@ class Server(PrivateServer):
         """The server's own word."""
         with self.connect("postgres") as connection:
             return str(connection.execute("SHOW server_version").fetchall()[0][0])
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """The URL of a private Redis that keeps nothing, for the time of the block. Raises ServerUnavailable."""
+    if shutil.which("redis-server") is None:
+        install("redis-server")
+    program = shutil.which("redis-server")
+    if program is None:
+        raise ServerUnavailable("redis-server was not found; install it, for example `apt-get install redis-server`")
+    port = free_port()
+    process = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise
+                time.sleep(0.01)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

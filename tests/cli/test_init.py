@@ -9,6 +9,7 @@ import pytest
 from prismq import PrismQ
 from prismq.config import Settings, WorkerConfig, load_settings
 from tests.cli.conftest import Cli
+from tests.helpers.postgres import server
 
 
 def test_init_writes_a_configuration_and_creates_the_database_it_names(cli: Cli) -> None:
@@ -43,6 +44,46 @@ def test_init_takes_another_place_for_the_database(cli: Cli) -> None:
     assert cli("init", "data/tasks.db").code == 0
     assert (cli.folder / "data" / "tasks.db").is_file()
     assert 'database = "data/tasks.db"' in (cli.folder / "prismq.toml").read_text()
+
+
+def test_init_makes_the_tables_on_a_server_and_keeps_its_password_out_of_the_file(cli: Cli) -> None:
+    name = server().new_database()
+    url = server().url(name, password="s3cret")
+    try:
+        answer = cli("init", url)
+        assert (answer.code, "created" in answer.out) == (0, True)
+        assert "s3cret" not in answer.out + answer.err
+        assert "the password was not written" in answer.err
+        text = (cli.folder / "prismq.toml").read_text()
+        assert f'database = "{server().url(name)}"' in text
+        assert "s3cret" not in text
+        with PrismQ(url) as q:
+            assert q.store.pending() == []
+        assert cli("tasks", "list", "--config", "prismq.toml").code == 0  # this server lets us in without one
+        again = cli("init", url, "--json")
+        assert again.json["migrations"] == []
+        assert again.json["config_written"] is False
+        assert "s3cret" not in again.out
+        other = cli("init", server().url("postgres", password="s3cret"))
+        assert other.code == 4
+        assert "s3cret" not in other.err
+    finally:
+        server().drop(name)
+
+
+def test_init_without_a_place_takes_the_server_that_the_environment_names(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = server().new_database()
+    monkeypatch.setenv("PRISMQ_DATABASE_URL", server().url(name))
+    try:
+        answer = cli("init")
+        assert (answer.code, answer.err) == (0, "")
+        assert not (cli.folder / ".prismq").exists()
+        with PrismQ() as q:
+            assert q.store.pending() == []
+    finally:
+        server().drop(name)
 
 
 def test_init_answers_programs(cli: Cli) -> None:

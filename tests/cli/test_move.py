@@ -51,6 +51,9 @@ def test_the_queue_is_there_afterwards_and_the_old_one_says_so(cli: Cli, three: 
     assert sorted(task["payload"]["n"] for task in listed.json) == [0, 1, 2]
     with pytest.raises(QueueDatabaseError, match="this queue has moved to"):
         three.enqueue("t")
+    looked = cli("tasks", "list")
+    assert looked.code == 0
+    assert f"this queue has moved to {cli.folder / 'new.db'}; what is here is as it was then" in looked.err
     again = cli("move", "--to", "new.db", "--yes")
     assert again.code == 3
     assert "has already been moved" in again.err

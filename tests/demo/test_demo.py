@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,75 @@ def test_the_summary_tells_what_happened_what_was_found_and_where_to_look(
         f"prismq --db {Path('.demo') / 'queue.db'} status",
     ):
         assert words in done.stdout
+
+
+@pytest.fixture(scope="module")
+def on_postgres(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The same on a private server; its temporary folders lie in one that the test can look into."""
+    here = tmp_path_factory.mktemp("postgres")
+    (here / "tmp").mkdir()
+    for folder in (here, here / "tmp", *here.parents):  # the server is another user than root
+        with suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    (here / "tmp").chmod(0o777)
+    (here / "files").mkdir()
+    (here / "files" / "a.py").write_text("print('one')\n", encoding="utf-8")
+    (here / "files" / "b.txt").write_text("two\n", encoding="utf-8")
+    done = subprocess.run(
+        command("files", "--postgres"), cwd=here, capture_output=True, text=True, encoding="utf-8", timeout=220,
+        stdin=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(here / "tmp")},
+    )  # fmt: skip
+    return here, done
+
+
+def test_the_demo_runs_on_a_private_server_as_well(
+    on_postgres: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, done = on_postgres
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    for words in (
+        "Database: postgresql://prismq@127.0.0.1:",
+        "Everything went as it should.",
+        "2 files, ",
+        "kills its worker every time",
+        "The server and its database are removed now.",
+    ):
+        assert words in done.stdout
+
+
+def test_nothing_is_left_of_the_private_server(on_postgres: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    here, done = on_postgres
+    port = int(done.stdout.partition("prismq@127.0.0.1:")[2].partition("/")[0])
+
+    assert list((here / "tmp").iterdir()) == []
+    assert sorted(path.name for path in here.iterdir()) == [".demo", "files", "tmp"]
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_machine_without_the_servers_programs_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from prismq.cli.demo import run, server
+
+    (tmp_path / "one.txt").write_text("one\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(server, "_find_programs", lambda: None)
+    monkeypatch.setattr(server, "is_root", lambda: False)
+
+    assert run.run_demo_on_postgres(Path(), 1) == 1
+    assert "apt-get install postgresql" in capsys.readouterr().err
+
+
+def test_a_url_is_no_place_for_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("one\n", encoding="utf-8")
+
+    done = run_demo(tmp_path, "--db", "postgresql://db.example/shop")
+
+    assert done.returncode == 1
+    assert "--postgres" in done.stderr
 
 
 def test_each_command_that_the_summary_names_works(shown: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -12,6 +12,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\s*$")
 _FILE_NAME = re.compile(r"^# (?P<name>\w+\.py)\b")
 RUNS = "<!-- runs -->"  # before a shell block whose commands the test executes
+ON_A_SERVER = "<!-- on a PostgreSQL server -->"  # before a block that finds one in PRISMQ_DATABASE_URL
 
 
 @dataclass(frozen=True)

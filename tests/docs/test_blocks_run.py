@@ -13,13 +13,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, Block, blocks_of, shell_lines
+from tests.docs.pages import ON_A_SERVER, PAGES, ROOT, Block, blocks_of, shell_lines
+from tests.helpers.postgres import server
 
 pytestmark = pytest.mark.timeout(180)
 
 _LIMIT_S = 60
+URL = "PRISMQ_DATABASE_URL"
 _PRINTS = re.compile(r"^\s*print\(.*\)\s+# → (?P<shown>.*)$", re.MULTILINE)
 _PRISMQ = [sys.executable, "-m", "prismq.cli.main"]
+
+
+@pytest.fixture
+def server_url() -> Iterator[str]:
+    """An empty database on a server."""
+    name = server().new_database()
+    yield server().url(name)
+    server().drop(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_server_of_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(URL, raising=False)
 
 
 def with_python(page: Path) -> bool:
@@ -27,8 +42,12 @@ def with_python(page: Path) -> bool:
 
 
 @pytest.mark.parametrize("page", [pytest.param(p, id=p.name) for p in PAGES if with_python(p)])
-def test_the_python_of_a_page_runs_in_order_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_the_python_of_a_page_runs_in_order_and_prints_what_it_says(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocks = blocks_of(page)
+    if ON_A_SERVER in page.read_text(encoding="utf-8"):
+        monkeypatch.setenv(URL, request.getfixturevalue("server_url"))
     for block in blocks:
         if block.file_name:
             (tmp_path / block.file_name).write_text(block.text, encoding="utf-8")
@@ -66,7 +85,7 @@ def run_script(here: Path, script: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PRISMQ_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PRISMQ_") or name == URL}
     return {**kept, "PYTHONUTF8": "1"}
 
 

@@ -131,10 +131,11 @@ class PgBouncer:
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = trust\n"
             f"auth_file = {users}\npool_mode = transaction\ndefault_pool_size = {connections}\n"
         )
-        self._process = subprocess.Popen([program, "-q", str(settings)], stderr=subprocess.DEVNULL, **before.run_as)
-        self._wait()
+        self._command: dict[str, Any] = {"args": [program, "-q", str(settings)], **before.run_as}
+        self._start()
 
-    def _wait(self) -> None:
+    def _start(self) -> None:
+        self._process = subprocess.Popen(**self._command, stderr=subprocess.DEVNULL)
         for _ in range(500):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5):
                 return
@@ -146,6 +147,12 @@ class PgBouncer:
     def url(self, database: str) -> str:
         """The URL of a database of the server behind it."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    def restart(self) -> None:
+        """As after a crash: every connection through it is gone."""
+        self._process.kill()
+        self._process.wait(30)
+        self._start()
 
     def close(self) -> None:
         """End it."""

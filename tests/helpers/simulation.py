@@ -21,6 +21,7 @@ from prismq.domain.status import TERMINAL, TaskStatus
 from prismq.domain.task import NewTask, TaskFilter
 from prismq.domain.worker import Worker, WorkerCommand
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, Retention, Schedule, WorkerReport
+from prismq.storage.wakeup import LoopbackWakeups
 from prismq.worker.attempt import Attempt, Why
 from prismq.worker.claimer import Claimer
 from prismq.worker.housekeeper import Housekeeper
@@ -175,7 +176,7 @@ class SimulatedWorker:
     def _within(self, attempt: Attempt) -> None:
         try:
             with self.work.own_transaction() as connection:
-                connection.execute("INSERT INTO effects VALUES (?)", (attempt.lease.task_id,))
+                connection.execute(f"INSERT INTO effects VALUES ({attempt.lease.task_id})")
                 self.work.complete_within(connection, completion_of(attempt, self.world.clock.now()))
         except LeaseLost:
             return
@@ -189,11 +190,17 @@ class SimulatedWorker:
 class World:
     """Everything in one simulation; `run()` plays it, then lets it calm down and looks at what must hold."""
 
-    def __init__(self, path: Path, seed: int) -> None:
+    def __init__(self, place: Path | str, seed: int) -> None:
+        """`place`: a file, or the URL of a database on a server."""
         self.seed = seed
         self.rng = Random(seed)
         self.clock = FakeClock()
-        self.q = PrismQ(path, clock=self.clock)
+        self.q = PrismQ(place, clock=self.clock)
+        self._database: Any = self.q.store.database  # type: ignore[attr-defined]
+        self._on_server = isinstance(place, str)
+        if self._on_server:
+            self._database.server_clock = False  # ours rules
+            self.q.store.wakeups = LoopbackWakeups(list)  # nobody listens, and no thread may move the clock
         self.steps = 0
         self._latest = self.clock.now()
         self.story: list[str] = []
@@ -208,7 +215,8 @@ class World:
 
             self.q.task(name=name, max_attempts=3, backoff=Backoff(initial_s=1, cap_s=20), timeout=25)(handler)
         store = self.q.store
-        self.q.store.database.execute("CREATE TABLE effects (task_id INTEGER)")  # type: ignore[attr-defined]
+        store.prepare()
+        self._sql("CREATE TABLE effects (task_id INTEGER)")
         self._keyed = 0
         store.schedules.declare(
             Schedule("tick", "*/1 * * * *", "UTC", self.rng.choice(["latest", "all", "skip"]), NewTask("sure")),
@@ -222,6 +230,14 @@ class World:
             Housekeeper(store, self.clock, Random(self.rng.random()), self.emit, lease_s=LEASE_S, retention=RETENTION)
             for _ in range(self.rng.choice([1, 2]))
         ]
+
+    def _sql(self, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """A statement by hand, committed at once."""
+        if not self._on_server:
+            return [tuple(row) for row in self._database.execute(sql, params).fetchall()]
+        with self._database.reading() as connection:
+            done = connection.execute(sql.replace("?", "%s"), params) if params else connection.execute(sql)
+            return done.fetchall() if done.description else []
 
     def _another(self) -> None:
         self._workers_made += 1
@@ -244,10 +260,8 @@ class World:
             raise WorkerDies(worker)
 
     def _was_lost(self, lease: Lease) -> bool:
-        found = self.q.store.database.execute(  # type: ignore[attr-defined]
-            "SELECT 1 FROM task_attempts WHERE task_id = ? AND fencing_token = ? AND outcome = 'lost'", lease[:2]
-        )
-        return found.fetchone() is not None
+        lost = "SELECT 1 FROM task_attempts WHERE task_id = ? AND fencing_token = ? AND outcome = 'lost'"
+        return self._sql(lost, lease[:2]) != []
 
     def _is_current(self, lease: Lease) -> bool:
         task = self.q.store.tasks.get(lease.task_id)
@@ -343,7 +357,7 @@ class World:
         self.acknowledged |= {handle.id for handle in self.q.enqueue_many(news)}
 
     def _by_hand(self) -> None:
-        execute = self.q.store.database.execute  # type: ignore[attr-defined]
+        execute = self._sql
         if self.rng.random() < 0.5:
             execute("INSERT INTO task_queue (type, payload) VALUES ('plain', '{}')")
         else:
@@ -424,9 +438,7 @@ class World:
 
     def look(self) -> None:
         """What must hold at every moment."""
-        rows = self.q.store.database.execute(  # type: ignore[attr-defined]
-            "SELECT id, status, attempts, max_attempts, locked_by, lease_until_utc FROM task_queue"
-        ).fetchall()
+        rows = self._sql("SELECT id, status, attempts, max_attempts, locked_by, lease_until_utc FROM task_queue")
         now: dict[int, str] = {}
         for task_id, status, attempts, most, locked_by, lease_until in rows:
             now[task_id] = status
@@ -448,23 +460,23 @@ class World:
         assert insight.depth() == insight.recount(), f"the books: {insight.depth()}, the table: {insight.recount()}"
         twice = [key for key, count in self.completions.items() if count > 1]
         assert not twice, f"completed twice: {twice}"
-        execute = self.q.store.database.execute  # type: ignore[attr-defined]
-        again = execute("SELECT task_id, count(*) FROM effects GROUP BY 1 HAVING count(*) > 1").fetchall()
+        execute = self._sql
+        again = execute("SELECT task_id, count(*) FROM effects GROUP BY 1 HAVING count(*) > 1")
         assert all(row[0] in self.excused for row in again), f"effects more than once: {[tuple(row) for row in again]}"
         wrong = execute(
             "SELECT id, status FROM task_queue WHERE type = 'transaction' AND status <> 'completed'"
             " AND id IN (SELECT task_id FROM effects)"
-        ).fetchall()
+        )
         assert all(row[0] in self.excused for row in wrong), (
             f"effects without completion: {[tuple(row) for row in wrong]}"
         )
+        slot = "headers->>'prismq.slot'" if self._on_server else "json_extract(headers, '$.\"prismq.slot\"')"
         slots = execute(
-            "SELECT json_extract(headers, '$.\"prismq.slot\"'), count(*) FROM task_queue WHERE schedule IS NOT NULL"
-            " GROUP BY 1 HAVING count(*) > 1"
-        ).fetchall()
+            f"SELECT {slot}, count(*) FROM task_queue WHERE schedule IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
+        )
         assert not slots, f"slots fired twice: {[tuple(row) for row in slots]}"
         status = TaskStatus.COMPLETED.value
-        unfair = execute(f"SELECT id, status FROM task_queue WHERE type = 'deadly' AND status = '{status}'").fetchall()
+        unfair = execute(f"SELECT id, status FROM task_queue WHERE type = 'deadly' AND status = '{status}'")
         assert not unfair, f"a deadly task completed: {unfair}"
 
 

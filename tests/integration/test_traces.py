@@ -26,13 +26,13 @@ class World:
     """A queue, a worker process that traces, and the receiver of its spans."""
 
     def __init__(self, database: Path, received: Received, worker: Supervised, env: dict[str, str]) -> None:
-        self.database, self.received, self.worker, self._env = database, received, worker, env
+        self.database, self.received, self.worker, self.env = database, received, worker, env
 
     def run(self, code: str, **env: str) -> Any:
         """Run `code` in a process of its own that has `q` and its tasks; what it prints, as JSON."""
         program = f"import json, sys\nsys.path.insert(0, {str(TRACED.parent)!r})\nfrom traced import *\n{code}"
         done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **self._env, **env}
+            [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **self.env, **env}
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout else None
@@ -72,7 +72,7 @@ def test_an_attempt_is_a_child_of_its_enqueue_in_another_process(world: World) -
     )  # fmt: skip
     assert submit["parent_id"] is None
     assert (submit["kind"], execute["kind"]) == ("producer", "consumer")
-    assert submit["start"] <= submit["end"] <= execute["end"]
+    assert submit["start"] <= execute["start"] <= execute["end"]
     assert submit["resource"]["service.name"] == execute["resource"]["service.name"] == "task-queue"
     assert submit["attributes"] == {
         "task.id": task_id, "task.name": "work", "task.priority": 100, "queue.name": "default",
@@ -224,9 +224,19 @@ def test_workers_have_spans(world: World) -> None:
 
 
 def test_a_worker_that_ends_says_so_and_sends_what_is_left(world: World, tmp_path: Path) -> None:
-    task_id = world.run("with q.worker() as w: print(work.enqueue(1).id)", OTEL_BSP_SCHEDULE_DELAY="600000")
-    world.received.wait("task:submit", task_id=task_id)
-    world.received.wait("worker:deregister", worker_status="stopped")
+    database = tmp_path / "queue.db"
+    env = {"PRISMQ_TEST_DATABASE": str(database), "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+    with supervised(database, env={**world.env, **env}, app=f"{TRACED}:q") as worker:
+        worker.one_worker()
+        with PrismQ(database) as q:
+            task_id = q.enqueue("work", {"n": 1}, priority=7).id
+            wait_until(lambda: q.tasks.get(task_id).status == "completed", "the task ended")
+            [row] = q.store.workers.all()
+        worker.stop()
+    [execute] = world.received.wait("task:execute", task_priority=7)
+    assert execute["attributes"]["worker.id"] == row.worker_id
+    [span] = world.received.wait("worker:deregister", worker_id=row.worker_id)
+    assert span["attributes"]["worker.status"] == "stopped"
 
 
 def test_log_lines_have_the_trace_and_so_has_the_program(world: World) -> None:
@@ -371,7 +381,7 @@ def test_the_standard_variables_of_opentelemetry_count(tmp_path: Path) -> None:
             tmp_path / "disabled.db", "with q.worker(): work.enqueue(1).result(20)\nprint(1)",
             TRACING_ENABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT=received.endpoint, OTEL_SDK_DISABLED="true",
         )  # fmt: skip
-        assert len(received.named("task:execute")) == 1
+        assert len(received.named("task:execute", task_name="work")) == 1
 
 
 _OWN_PROVIDER = """
@@ -502,3 +512,24 @@ def test_without_opentelemetry_it_is_said_what_to_install(tmp_path: Path) -> Non
         env={**os.environ, "TRACING_ENABLED": "true"},
     )  # fmt: skip
     assert "pip install 'prismq[otel]'" in done.stdout
+
+
+def test_what_runs_unrecorded_begins_no_trace_of_its_own(tmp_path: Path) -> None:
+    code = (
+        "with q.worker():\n"
+        "    first = pass_on.enqueue(5)\n"
+        "    first.result(20)\n"
+        "    apart = work_apart.enqueue(1)\n"
+        "    apart.result(20)\n"
+        "    while not (found := q.tasks.find(type='work')): pass\n"
+        "    q.handle(found[0].id).result(20)\n"
+        "print(json.dumps([first.task().headers, found[0].headers, len(q.spans(first.id) + q.spans(apart.id))]))"
+    )
+    outer, inner, kept = alone(
+        tmp_path / "q.db", code, TRACING_ENABLED="true", TRACING_SAMPLE_RATE="0", PRISMQ_TRACING_EXPORTER="none"
+    )
+    first, second = json.loads(outer)["traceparent"], json.loads(inner)["traceparent"]
+    assert first[:35] == second[:35]  # one trace
+    assert first != second
+    assert second.endswith(("-00", "-02"))
+    assert kept == 0

@@ -1,7 +1,7 @@
-"""`python -m tests.move.mover SCHEME LOCATION SCHEME LOCATION KILL_AFTER_S`: a move in a process of its own.
+"""`python -m tests.move.mover SCHEME LOCATION SCHEME LOCATION STEP DELAY_S`: a move in a process of its own.
 
-It kills itself with SIGKILL after so many seconds since it began, wherever it then is; 0: never. The pieces are small,
-so that there are many places. What it writes to stdout is how long it took, in seconds.
+It kills itself with SIGKILL so many seconds after its step of that number, wherever it then is; step 0: never. The
+pieces are small, so that there are many steps. What it writes to stdout is how many there were.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import time
 
 from prismq.clock import SYSTEM_CLOCK
 from prismq.storage import move
@@ -20,18 +19,22 @@ from prismq.storage.open import open_store
 def main(arguments: list[str]) -> None:
     """Move."""
     source, target = open_store(*arguments[:2]), open_store(*arguments[2:4])
-    kill_after_s = float(arguments[4])
+    step, delay_s = int(arguments[4]), float(arguments[5])
     move._ROWS = 25
-    source.pending(), target.pending()  # the connections are made before the time begins
-    begun = time.monotonic()
-    if kill_after_s:
-        timer = threading.Timer(kill_after_s, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
+    steps = 0
+
+    def report(_: move.Step) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            timer = threading.Timer(delay_s, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
+
     names = (arguments[1], arguments[3])
-    move.Move(source, target, names=names, clock=SYSTEM_CLOCK).run(by="test", with_leases=True)
-    print(time.monotonic() - begun, flush=True)
-    os._exit(0)  # the timer, and with it the kill, is over
+    move.Move(source, target, names=names, clock=SYSTEM_CLOCK, report=report).run(by="test", with_leases=True)
+    print(steps, flush=True)
+    os._exit(0)  # without waiting for the timer, and the kill
 
 
 if __name__ == "__main__":

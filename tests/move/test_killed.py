@@ -26,9 +26,9 @@ ROOT = Path(__file__).parents[2]
 Place = tuple[str, str]
 
 
-def mover(source: Place, target: Place, kill_after_s: float = 0.0) -> subprocess.CompletedProcess[str]:
+def mover(source: Place, target: Place, step: int = 0, delay_s: float = 0.0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.move.mover", *source, *target, str(kill_after_s)],
+        [sys.executable, "-m", "tests.move.mover", *source, *target, str(step), str(delay_s)],
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_killed_at_any_moment_and_run_again_it_is_complete(kind: str, to: str, t
         first = there
     undisturbed = mover(copy_of(first, tmp_path), new_place(to, tmp_path))
     assert undisturbed.returncode == 0, undisturbed.stderr
-    usual_s = float(undisturbed.stdout)
+    steps = int(undisturbed.stdout)
 
     rng = Random(20250131)
     killed_in: list[MoveState | None] = []
@@ -84,16 +84,16 @@ def test_killed_at_any_moment_and_run_again_it_is_complete(kind: str, to: str, t
         source, target = copy_of(first, tmp_path), new_place(to, tmp_path)
         here = open_store(*source)
         before = rows_of(here)
-        done = mover(source, target, usual_s * (number % KILLS + rng.random()) / KILLS)
-        if done.returncode == 0:  # the machine was less busy than before
-            usual_s = min(usual_s, float(done.stdout))
+        # Spread over the whole of it, the first step and the last among them; and then at any moment of what follows.
+        done = mover(source, target, 1 + round((steps - 1) * (number % KILLS) / (KILLS - 1)), rng.uniform(0, 0.02))
+        if done.returncode == 0:  # it was over before
             here.close()
             continue
         assert done.returncode == -signal.SIGKILL, done.stderr
         mark = here.transfer.mark()
         killed_in.append(mark.state if mark is not None else None)
         check_guard(here, killed_in[-1])
-        again = mover(source, target, usual_s * rng.random() if number % 3 == 0 else 0.0)  # some are killed twice
+        again = mover(source, target, rng.randint(1, steps) if number % 3 == 0 else 0, 0.005)  # some are killed twice
         if again.returncode == -signal.SIGKILL:
             again = mover(source, target)
         assert again.returncode == 0 or "already been moved" in again.stderr, again.stderr
@@ -134,11 +134,10 @@ class _TakenBack(Exception):
 
 def test_killed_again_and_again_it_gets_there_all_the_same(tmp_path: Path) -> None:
     source, target = origin(tmp_path), new_place("postgres", tmp_path)
-    usual_s = float(mover(copy_of(source, tmp_path), new_place("postgres", tmp_path)).stdout)
     rng = Random(7)
     kills = 0
     for _ in range(40):
-        done = mover(source, target, usual_s * rng.uniform(0.05, 0.4))
+        done = mover(source, target, rng.randint(1, 12), rng.uniform(0, 0.02))
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr

@@ -184,7 +184,7 @@ def test_an_enqueue_meanwhile_is_refused_or_arrives(pair: Pair, monkeypatch: pyt
     over = threading.Event()
 
     def keep_enqueueing() -> None:
-        while not over.is_set():
+        while not over.wait(0.002):  # a thread that never rests would leave the move no time
             try:
                 acknowledged.append(enqueue(client, queue="live"))
             except QueueDatabaseError as error:
@@ -376,3 +376,52 @@ def test_rows_of_tasks_that_do_not_exist_are_counted_and_left(engines: Callable[
     assert left == {"task_logs": 1, "workers": 1}
     move.run(by="test")
     assert [log.message for log in target.tasks.logs(1)] == ["no orphan"]
+
+
+def test_a_transaction_of_somebody_elses_is_in_it_or_stops_the_move(pair: Pair) -> None:
+    enqueue(pair.source)
+    theirs = pair.source_engine.callers_connection()
+    theirs.execute("INSERT INTO task_queue (type, payload) VALUES ('theirs', '{}')")
+
+    with pytest.raises(QueueDatabaseError, match=r"locked by another program|held a transaction open"):
+        pair.move().run(by="test", timeout_s=0.2)
+
+    theirs.commit()
+    pair.move().run(by="test", timeout_s=30)
+    assert len(pair.target.tasks.find(TaskFilter(type="theirs"))) == 1
+    assert differences(rows_of(pair.source, pair.target), rows_of(pair.target, pair.source)) == []
+
+
+def test_what_postgresql_alone_can_hold_is_refused_on_the_way_to_sqlite(engines: Callable[[str], Engine]) -> None:
+    source = engines("postgres")
+    for column, value in (
+        ("created_at_utc", "infinity"),
+        ("created_at_utc", "0044-03-15 BC"),
+        ("timeout_seconds", "NaN"),
+    ):
+        source.hand(f"INSERT INTO task_queue (type, payload, {column}) VALUES ('t', '{{}}', '{value}')")
+    move = Move(source.store, engines("sqlite").store, names=("a", "b"), clock=SYSTEM_CLOCK)
+    found = {(one.column, one.rows, tuple(one.examples)) for one in move.plan().obstacles}
+    assert found == {("created_at_utc", 2, ((1,), (2,))), ("timeout_seconds", 1, ((3,),))}
+    with pytest.raises(QueueDatabaseError, match="created_at_utc of the row 1 of task_queue has a time that is not"):
+        move.run(by="test")
+    source.hand("INSERT INTO task_queue (type, payload) VALUES ('t', '{}')")  # it is open
+
+
+def test_times_of_postgresql_keep_their_microseconds_in_sqlite_and_sort_there(engines: Callable[[str], Engine]) -> None:
+    source, target = engines("postgres"), engines("sqlite")
+    times = [
+        "2025-01-31 06:30:00+00",
+        "2025-01-31 06:30:00.1+00",
+        "2025-01-31 06:30:00.123456+00",
+        "2025-01-31 06:30:01+00",
+    ]
+    for time in times:
+        source.hand(f"INSERT INTO task_queue (type, payload, created_at_utc) VALUES ('t', '{{}}', '{time}')")
+    Move(source.store, target.store, names=("a", "b"), clock=SYSTEM_CLOCK).run(by="test")
+    assert [text for (text,) in target.look("SELECT created_at_utc FROM task_queue ORDER BY created_at_utc")] == [
+        "2025-01-31 06:30:00.000",
+        "2025-01-31 06:30:00.100",
+        "2025-01-31 06:30:00.123456",
+        "2025-01-31 06:30:01.000",
+    ]

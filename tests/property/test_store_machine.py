@@ -391,3 +391,15 @@ StoreMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, phases=[Phase.reuse, Phase.generate, Phase.shrink]
 )  # fmt: skip
 TestStoreMachine = pytest.mark.timeout(400)(StoreMachine.TestCase)
+
+
+class PostgresStoreMachine(StoreMachine):
+    """The same on a server, with fewer examples: a step costs a round trip there."""
+
+    engine_name = "postgres"
+
+
+PostgresStoreMachine.TestCase.settings = settings(
+    StoreMachine.TestCase.settings, max_examples=15, stateful_step_count=30
+)
+TestPostgresStoreMachine = pytest.mark.timeout(400)(PostgresStoreMachine.TestCase)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.postgres import server
 from tests.helpers.simulation import World
 
 WORLDS = 300
 BATCH = 25
+WORLDS_ON_A_SERVER = 24  # each takes a second or two there
 
 
 @pytest.mark.parametrize("first", range(0, WORLDS, BATCH))
@@ -18,6 +20,16 @@ def test_whatever_happens_what_must_hold_holds(tmp_path: Path, seed: int, first:
         path = tmp_path / f"{number}.db"
         World(path, seed + number).run(steps=200)
         path.unlink()
+
+
+@pytest.mark.parametrize("first", range(0, WORLDS_ON_A_SERVER, 6))
+def test_whatever_happens_on_a_server_what_must_hold_holds(seed: int, first: int) -> None:
+    for number in range(first, first + 6):
+        name = server().new_queue()
+        try:
+            World(server().url(name), seed + number).run(steps=120)
+        finally:
+            server().drop(name)
 
 
 def test_a_seed_plays_the_same_world_again(tmp_path: Path, seed: int) -> None:

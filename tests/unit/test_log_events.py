@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
+import structlog
 
 from prismq.domain import events as ev
 from prismq.domain.lease import ErrorInfo, Lease
-from prismq.observability.logs import LogListener, fields_of
+from prismq.observability import logs
+from prismq.observability.logs import LogListener, configure_logging, fields_of
 
 LEASE = Lease(
     7, 2, 3, "orders.charge", "mail", 50, "{}", 2, 5, "w1", 1000.0, 1060.0, 999.0, None, None, None, 0,
@@ -178,3 +182,64 @@ def test_nothing_is_built_for_a_level_that_nobody_hears() -> None:
         assert listener.wants(ev.TaskRetried)
     finally:
         logging.getLogger("prismq.worker").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def _logging_as_before() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("prismq")
+    before = (root.handlers[:], root.level, ours.level)
+    yield
+    structlog.reset_defaults()
+    logs._straight = None
+    logs._structured.cache_clear()
+    root.handlers[:], level, of_ours = before
+    root.setLevel(level)
+    ours.setLevel(of_ours)
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_lines_that_are_written_straight_are_those_that_go_the_long_way(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = LEASE._replace(headers=None, type='quoted "name"\n', worker_id="ü-1")
+    events = [event for event, *_ in GOLDEN] + [ev.TaskCompleted(plain, 1e-7, 0.1234567), ev.TaskCompleted(plain, 0, 0)]
+    configure_logging("DEBUG", as_json=True)
+    root = logging.getLogger()
+
+    class Another(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.name)
+
+    heard: list[str] = []
+    listener, lines = LogListener(), []
+    for others in ([], [Another()]):
+        for handler in others:
+            root.addHandler(handler)
+        for event in events:
+            listener(event)
+        written = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        for line in written:
+            assert len(line.pop("timestamp")) == len("2026-01-25T14:00:00.000Z")
+        lines.append(written)
+    assert len(heard) == len(events)  # nobody who listens is passed over
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == len(events)
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_a_stream_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("INFO", as_json=True)
+    closed = io.StringIO()
+    closed.close()
+    handler = logging.getLogger().handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(closed)
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    LogListener()(ev.TaskCompleted(LEASE, 0.0, 0.0))
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_logging_that_is_set_up_after_the_first_event_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    LogListener()(ev.TasksPruned(1))
+    capsys.readouterr()
+    configure_logging("INFO", as_json=True)
+    LogListener()(ev.TaskEnqueued(7, "t", "q", 1, True))
+    assert json.loads(capsys.readouterr().err)["task_name"] == "t"

@@ -22,15 +22,18 @@ from sqlalchemy.orm import Session
 from prismq.domain.errors import ConfigurationError, QueueDatabaseError
 from prismq.domain.status import TaskStatus
 from prismq.domain.task import TaskFilter
-from prismq.storage.contract import Batch
+from prismq.domain.times import text_to_epoch
+from prismq.storage.contract import Batch, Schedule
 from prismq.storage.open import open_store
 from prismq.storage.postgres import database as database_module
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.store import PostgresStore
+from prismq.worker.scheduler import Scheduler
 from tests.helpers.builders import LEASE_S, a_request, a_task, claim, claim_one, complete, settlement, the_task
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import PostgresEngine, postgres_engine
 from tests.helpers.postgres import PgBouncer
+from tests.helpers.processes import wait_until
 
 T = TaskStatus
 
@@ -390,6 +393,21 @@ def test_hosts_whose_clocks_differ_agree_on_leases_and_due_times(
         assert slow.store.upkeep.expire_leases(slow.now() + LEASE_S + 5) != []
     for host in (slow, fast):
         host.store.close()
+
+
+@pytest.mark.parametrize("off_by_s", [-600.0, 600.0])
+def test_a_slot_fires_at_its_time_by_the_servers_clock_whatever_the_host_thinks(
+    engine: PostgresEngine, monkeypatch: pytest.MonkeyPatch, off_by_s: float
+) -> None:
+    slots = "SELECT headers ->> 'prismq.slot', created_at_utc, clock_timestamp() FROM task_queue ORDER BY id"
+    with Host(engine, off_by_s, monkeypatch) as host:
+        host.store.schedules.declare(Schedule("tick", "* * * * * *", "UTC", "all", a_task("tick")), host.now())
+        scheduler = Scheduler(host.store.schedules, host, lambda event: None)
+        wait_until(lambda: scheduler.step() and len(engine.look(slots)) > 1, "two seconds of the server's")
+    for slot, created, now in engine.look(slots):
+        assert text_to_epoch(slot) <= created.timestamp() <= now.timestamp()
+        assert now.timestamp() - text_to_epoch(slot) < 60
+    host.store.close()
 
 
 # -- behind a pooler

@@ -15,6 +15,8 @@ from prismq.cli.context import Call, command, usage
 if TYPE_CHECKING:
     from prismq.config import Settings
 
+_SECTIONS = ("worker", "server")
+
 group = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
 File = Annotated[
@@ -56,12 +58,18 @@ def show(call: Call, file: File = None) -> None:
     call = _with_file(call, file)
     found = settings_of(call)
     top = {one.name: one.value for one in found if "." not in one.name}
-    worker = {one.name.removeprefix("worker."): one.value for one in found if "." in one.name}
+    sections = {
+        section: {
+            one.name.removeprefix(f"{section}."): one.value for one in found if one.name.startswith(f"{section}.")
+        }
+        for section in _SECTIONS
+    }
     if call.as_json:
-        output.print_json({**top, "worker": worker})
+        output.print_json({**top, **sections})
         return
     lines = [_toml_line(name, value) for name, value in top.items()]
-    lines += ["", "[worker]", *(_toml_line(name, value) for name, value in worker.items())]
+    for section, values in sections.items():
+        lines += ["", f"[{section}]", *(_toml_line(name, value) for name, value in values.items())]
     output.say("\n".join(lines))
 
 
@@ -74,6 +82,7 @@ def _with_file(call: Call, file: Path | None) -> Call:
 def settings_of(call: Call) -> list[Setting]:
     """Every setting in effect and its source. Raises ConfigurationError for the first that is wrong."""
     from prismq.config import Settings, WorkerConfig
+    from prismq.config.server import ServerConfig
 
     settings = call.settings
     plain = _without_environment(call)
@@ -84,11 +93,12 @@ def settings_of(call: Call) -> list[Setting]:
         *(
             _setting("", key, Settings, settings, plain, path)
             for key in Settings.model_fields
-            if key not in ("database", "worker")
+            if key not in ("database", *_SECTIONS)
         ),
         *(
-            _setting("worker.", key, WorkerConfig, settings.worker, plain and plain.worker, path)
-            for key in WorkerConfig.model_fields
+            _setting(f"{section}.", key, kind, getattr(settings, section), plain and getattr(plain, section), path)
+            for section, kind in (("worker", WorkerConfig), ("server", ServerConfig))
+            for key in kind.model_fields
         ),
     ]
 

@@ -152,9 +152,20 @@ class Call:
         settings = self.settings
         q = PrismQ(target.location, durability=settings.durability, busy_timeout=settings.busy_timeout_seconds)
         try:
+            _say_where_it_went(q)
             yield q
         finally:
             q.close()
+
+
+def _say_where_it_went(q: PrismQ) -> None:
+    from prismq.storage.contract.transfer import MoveState
+
+    mark = q.store.transfer.mark()
+    if mark is not None and mark.state is MoveState.MOVED:
+        from prismq.cli import output
+
+        output.note(f"this queue has moved to {mark.other}; what is here is as it was then")
 
 
 def command(

@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
         call: Call,
         path: Annotated[
             str | None,
-            typer.Argument(metavar="[PATH]", help=f"Where the database shall be; {DEFAULT_PLACE} if you do not say."),
+            typer.Argument(
+                metavar="[PATH_OR_URL]", help=f"Where the database shall be; {DEFAULT_PLACE} if you do not say."
+            ),
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Write the configuration file anew.")] = False,
         no_config: Annotated[bool, typer.Option("--no-config", help="Make the database only.")] = False,
@@ -31,24 +33,28 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--adopt", help="Keep the queue in a file that holds other tables already.")
         ] = False,
     ) -> None:
-        """Set a project up: write prismq.toml, and create the database that it names.
+        """Set a project up: create the database, or the queue's tables on a PostgreSQL server, and write prismq.toml.
 
-        A configuration file that exists is left as it is, and its database is created where it is missing.
+        A configuration file that exists is left as it is, and its database is created where it is missing. A password
+        in a URL is not written down.
         """
         if path is not None and call.common.db is not None and path != call.common.db:
             usage("give the database once, as PATH or with --db")
         place = path or call.common.db
         file = call.common.config or Path("prismq.toml")
         if no_config:
-            written, database = False, place or call.target.location
+            wanted, database = False, place or call.target.location
         else:
-            written, database = _configure(file, place, force=force)
+            wanted, database = _plan(file, place, force=force)
         versions = _create(call, database, adopt=adopt)
-        _tell(call, file if not no_config else None, database, written, versions)
+        if wanted:  # only now: one that names a database that cannot be had would be in the way
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(configuration_text(_inside(file, database)), encoding="utf-8")
+        _tell(call, file if not no_config else None, database, wanted, versions)
 
 
-def _configure(file: Path, place: str | None, *, force: bool) -> tuple[bool, str]:
-    """Write the file unless it is there; whether it was written, and the database to create."""
+def _plan(file: Path, place: str | None, *, force: bool) -> tuple[bool, str]:
+    """Whether the file is to be written, and the database to create."""
     from prismq.config import FILE_NAMES, load_settings, resolve_database
 
     if file.suffix.lower() != ".toml":
@@ -59,31 +65,49 @@ def _configure(file: Path, place: str | None, *, force: bool) -> tuple[bool, str
         raise ConfigurationError(f"{there} exists, and a folder has one configuration file. Remove it, or edit it")
     wanted = _location(file, place)
     if there is None or force:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(configuration_text(_inside(file, wanted)), encoding="utf-8")
         return True, wanted
     named = load_settings(there, apply_env_overrides=False).database
     if named is None:
         return False, wanted if place is not None else resolve_database(None).location
-    location = resolve_database(named).location
-    if place is not None and Path(location).absolute() != Path(wanted).absolute():
+    target = resolve_database(named)
+    if place is not None and not _is_same(target.location, wanted):
         raise ConfigurationError(
-            f"{there} exists and keeps the queue in {location}, not in {place}. Edit it, write it anew with --force, "
-            f"or leave it alone and make the database only, with --no-config"
+            f"{there} exists and keeps the queue in {target}, not in {resolve_database(place)}. Edit it, write it "
+            f"anew with --force, or leave it alone and make the database only, with --no-config"
         )
-    return False, location
+    # The file's URL has no password where the one that was given has.
+    return False, target.location if target.scheme == "sqlite" or place is None else wanted
+
+
+def _is_same(one: str, other: str) -> bool:
+    if "://" in one or "://" in other:
+        return _without_login_secret(one) == _without_login_secret(other)
+    return Path(one).absolute() == Path(other).absolute()
 
 
 def _location(file: Path, place: str | None) -> str:
     from prismq.config import resolve_database
 
     if place is None:
-        return str(file.parent / DEFAULT_PLACE)
-    return resolve_database(place).require_path().as_posix()
+        given = resolve_database(None)
+        # A server that the environment names is meant; a file that it names may be another project's.
+        on_server = given.source == "environment" and given.scheme == "postgresql"
+        return given.location if on_server else str(file.parent / DEFAULT_PLACE)
+    target = resolve_database(place)
+    return target.location if target.scheme == "postgresql" else target.require_path().as_posix()
+
+
+def _without_login_secret(url: str) -> str:
+    """A URL as it may lie in a file that others read: the password is gone, not hidden."""
+    from prismq.config.database import without_password
+
+    return without_password(url).replace(":***@", "@", 1)
 
 
 def _inside(file: Path, location: str) -> str:
-    """The database's path as the file names it: relative to its own folder where it lies in there."""
+    """The database as the file names it: a path relative to the file's folder where it lies in there, or a URL."""
+    if "://" in location:
+        return _without_login_secret(location)
     folder = file.absolute().parent
     path = Path(os.path.normpath(Path(location).absolute()))
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
@@ -111,22 +135,28 @@ def _create(call: Call, database: str, *, adopt: bool) -> list[int]:
 
 def _tell(call: Call, file: Path | None, database: str, written: bool, versions: list[int]) -> None:
     from prismq.config import resolve_database
+    from prismq.config.database import without_password
 
+    shown = without_password(database)
     if call.as_json:
         output.print_json(
             {
                 "config": None if file is None else str(file),
                 "config_written": written,
-                "database": database,
+                "database": shown,
                 "migrations": versions,
             }
         )
     else:
         if file is not None:
             output.say(f"{file}: written" if written else f"{file}: there already, left as it is")
-        output.say(f"{database}: {'created' if versions else 'there already, up to date'}")
+        output.say(f"{shown}: {'created' if versions else 'there already, up to date'}")
+    if written and shown != database:
+        output.note(
+            f"the password was not written into {file}. Keep it in ~/.pgpass, PGPASSWORD or PRISMQ_DATABASE_URL"
+        )
     used = resolve_database(None)
-    if file is not None and used.source == "environment":
+    if file is not None and used.source == "environment" and used.location != database:
         output.note(f"the environment names another database, {used}, and it wins over {file}")
 
 
@@ -134,22 +164,24 @@ def configuration_text(database: str) -> str:
     """A configuration file in which every setting is explained, at its default, and the database is named."""
     from prismq.cli.configuration import toml_value
     from prismq.config import Settings, WorkerConfig
+    from prismq.config.server import ServerConfig
 
     lines = [
         "# PrismQ's settings. Environment variables win over this file: PRISMQ_DATABASE_URL, PRISMQ_DURABILITY,",
         "# PRISMQ_WORKER_CONCURRENCY … `prismq config check` lists what is in effect and where it comes from.",
         "",
-        "# Where the queue is kept: a path, taken from this file's folder, or sqlite:///…",
+        "# Where the queue is kept: a path, taken from this file's folder, sqlite:///… or postgresql://…",
         f"database = {toml_value(database)}",
         "",
     ]
     for key, field in Settings.model_fields.items():
-        if key not in ("database", "worker"):
+        if key not in ("database", "worker", "server"):
             lines += [*_comment(field.description), _default_line(key, field.default), ""]
-    lines += ["[worker]"]
-    for key, field in WorkerConfig.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        lines += [*_comment(field.description), _default_line(key, default), ""]
+    for section, kind in (("worker", WorkerConfig), ("server", ServerConfig)):
+        lines += [f"[{section}]"]
+        for key, field in kind.model_fields.items():
+            default = field.get_default(call_default_factory=True)
+            lines += [*_comment(field.description), _default_line(key, default), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -13,6 +13,7 @@ import typer
 
 from prismq.cli import (
     archive,
+    audit,
     backup,
     configuration,
     doctor,
@@ -26,8 +27,10 @@ from prismq.cli import (
     output,
     queues,
     schedules,
+    server,
     status,
     tasks,
+    tokens,
     why,
     worker,
     workers,
@@ -76,6 +79,7 @@ def root(
 
 init.register(app)
 worker.register(app)
+server.register(app)
 enqueue.register(app)
 status.register(app)
 health.register(app)
@@ -85,6 +89,8 @@ app.add_typer(tasks.group, name="tasks")
 app.add_typer(queues.group, name="queues")
 app.add_typer(workers.group, name="workers")
 app.add_typer(schedules.group, name="schedules")
+app.add_typer(tokens.group, name="tokens")
+audit.register(app)
 doctor.register(app)
 app.add_typer(backup.group, name="backup")
 app.add_typer(maintenance.group, name="maintenance")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from random import SystemRandom
 from types import FrameType
@@ -18,6 +19,7 @@ from prismq.cli.exits import Exit
 from prismq.domain.strategy import SchedulingStrategy
 
 if TYPE_CHECKING:
+    from prismq.app import PrismQ
     from prismq.config import WorkerConfig
 
 _LOOK_S = 0.2
@@ -98,6 +100,9 @@ def register(app: typer.Typer) -> None:
         hints: Annotated[
             bool | None, typer.Option("--hints/--no-hints", help="Listen for announcements of new tasks, or only poll.")
         ] = None,
+        with_server: Annotated[
+            bool, typer.Option("--with-server", help="Serve the HTTP API and the dashboard, too; see `prismq server`.")
+        ] = False,
         log_level: Annotated[
             str | None,
             typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL; else as set."),
@@ -137,13 +142,14 @@ def register(app: typer.Typer) -> None:
         if call.as_json:
             output.note("a worker prints no document; its log lines are JSON with --log-json")
         if processes == 0:
-            return _run_here(call, chosen, config, level, as_json)
+            return _run_here(call, chosen, config, level, as_json, with_server=with_server)
         # Loaded here too, so that what is wrong with it is said once, and not by every process.
         from prismq.cli.application import load_app
         from prismq.worker import supervisor
 
-        load_app(chosen, call)
-        code = supervisor.run(chosen, config, database=call.override, log_level=level, log_json=as_json)
+        app = load_app(chosen, call)
+        with _server(app, call, with_server):
+            code = supervisor.run(chosen, config, database=call.override, log_level=level, log_json=as_json)
         return Exit.CONFIGURATION if code == _EXIT_MISCONFIGURED else code
 
 
@@ -171,7 +177,15 @@ def config_of(call: Call, given: dict[str, Any]) -> WorkerConfig:
     return WorkerConfig(_sources=sources, **base)  # type: ignore[call-arg]  # the plugin sees the fields alone
 
 
-def _run_here(call: Call, reference: str, config: WorkerConfig, level: str, as_json: bool) -> int:
+def _server(app: PrismQ, call: Call, wanted: bool) -> AbstractContextManager[None]:
+    if not wanted:
+        return nullcontext()
+    from prismq.cli.server import beside
+
+    return beside(app, call)
+
+
+def _run_here(call: Call, reference: str, config: WorkerConfig, level: str, as_json: bool, *, with_server: bool) -> int:
     """Work in this process until a signal, or until it wants to end (drained, its tasks used up)."""
     from prismq.cli.application import load_app
     from prismq.worker.embedded import EmbeddedWorker
@@ -190,11 +204,12 @@ def _run_here(call: Call, reference: str, config: WorkerConfig, level: str, as_j
 
     before = {number: signal.signal(number, on_signal) for number in _signals()}
     try:
-        worker.start()
-        sys.stderr.write(f"prismq: {worker.worker_id} works on {app.store.name}; Ctrl-C stops it\n")
-        while not told.is_set() and worker.runtime.exit_wanted is None:
-            app.clock.wait(told, _LOOK_S)
-        worker.stop()
+        with _server(app, call, with_server):
+            worker.start()
+            sys.stderr.write(f"prismq: {worker.worker_id} works on {app.store.name}; Ctrl-C stops it\n")
+            while not told.is_set() and worker.runtime.exit_wanted is None:
+                app.clock.wait(told, _LOOK_S)
+            worker.stop()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

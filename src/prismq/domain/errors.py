@@ -10,6 +10,7 @@ PrismqError
   InvalidArgument             an argument or option of an enqueue is wrong; names it
     PayloadTooLarge
     InvalidCron
+    UnstorableValue           a QueueDatabaseError, too: this database cannot keep it
   UnknownStatus, UnknownTask, TaskNotFound, InvalidTransition
   LeaseLost                   the attempt is no longer ours to finish
   TaskFailed                  raised by handle.result() for a task that did not complete
@@ -71,6 +72,10 @@ class PayloadTooLarge(InvalidArgument):
 
 class InvalidCron(InvalidArgument):
     """A cron expression or its time zone cannot be read."""
+
+
+class UnstorableValue(QueueDatabaseError, InvalidArgument):
+    """This database cannot keep the value, such as the character U+0000 in PostgreSQL. Nothing was written."""
 
 
 class UnknownStatus(PrismqError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 from weakref import WeakSet
 
@@ -53,7 +54,7 @@ class KeptSpans:
         for span_id in self.open:
             _collected_by.pop(span_id, None)
         if last is not None:
-            entry = _compact(last, self._redactor)
+            entry = _compact(last, self._redactor, _TELLING)
             if self._dropped:
                 entry["attributes"] = {**entry.get("attributes", {}), "prismq.spans_dropped": self._dropped}
             self._entries.append(entry)
@@ -90,22 +91,34 @@ def keep_spans_of(provider: TracerProvider) -> None:
         provider.add_span_processor(_Keeper())
 
 
-def _compact(span: ReadableSpan, redactor: Redactor) -> dict[str, Any]:
+# Of the attempt's own span: the others are what the task's row says.
+_TELLING = ("task.status", "duration_ms", "worker.id", "error.type")
+
+
+def _compact(span: ReadableSpan, redactor: Redactor, only: tuple[str, ...] | None = None) -> dict[str, Any]:
     context, start, end = span.context, span.start_time or 0, span.end_time or span.start_time or 0
     entry: dict[str, Any] = {
         "id": format_span_id(context.span_id) if context is not None else "",
-        "name": storable(span.name[:SPAN_TEXT_CHARS_MAX]),
+        "name": _text(span.name),
         "start": round(start / 1e9, 6),
         "duration_s": round(max(0, end - start) / 1e9, 6),
         "status": _STATUS[span.status.status_code],
     }
     if span.parent is not None:
         entry["parent"] = format_span_id(span.parent.span_id)
-    attributes = list((span.attributes or {}).items())[:SPAN_ATTRIBUTES_MAX]
-    if attributes:
-        entry["attributes"] = redactor.redact({key: _plain(value) for key, value in attributes})
+    attributes = span.attributes or {}
+    if only is not None:
+        entry["attributes"] = {key: _plain(attributes[key]) for key in only if key in attributes}
+    elif attributes:
+        some = islice(attributes.items(), SPAN_ATTRIBUTES_MAX)
+        entry["attributes"] = redactor.redact({key: _plain(value) for key, value in some})
     return entry
 
 
 def _plain(value: object) -> Any:
-    return value if isinstance(value, (bool, int, float)) else storable(str(value)[:SPAN_TEXT_CHARS_MAX])
+    return value if isinstance(value, (bool, int, float)) else _text(str(value))
+
+
+def _text(text: str) -> str:
+    # A null character has no place in PostgreSQL's JSON.
+    return storable(text[:SPAN_TEXT_CHARS_MAX]).replace("\0", "")

@@ -13,6 +13,7 @@ from prismq.domain.events import Event
 from prismq.domain.lease import Lease
 from prismq.domain.redaction import Redactor
 from prismq.domain.task import json_object
+from prismq.observability.json_lines import StraightLines
 from prismq.worker.capture import TaskLogHandler
 from prismq.worker.context import running_task
 
@@ -72,8 +73,13 @@ class LogListener:
         logger, level, name = self._routes.get(type(event)) or (*self._other, type(event).__name__)
         if isinstance(event, ev.WorkerStateChanged) and event.status in _TROUBLED:
             level = logging.WARNING
-        if logger.isEnabledFor(level):
+        if not logger.isEnabledFor(level):
+            return
+        if _straight is None or not _straight.take(event, name, logger, level):
             _structured(logger.name).log(level, name, **fields_of(event))
+
+
+_straight: StraightLines | None = None  # where lines are JSON; for the process, as all that configure_logging sets
 
 
 @cache
@@ -234,6 +240,9 @@ def configure_logging(level: str, *, as_json: bool, least: str | None = None, re
         )
     )
     root = logging.getLogger()
+    global _straight
+    _straight = StraightLines(handler, fields_of) if as_json else None
+    _structured.cache_clear()
     root.handlers[:] = [handler, *(kept for kept in root.handlers if isinstance(kept, TaskLogHandler))]
     root.setLevel(min((level.upper(), (least or level).upper()), key=logging.getLevelName))
     # What happens to each task is not even put together below this level.

@@ -6,6 +6,7 @@ import atexit
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -47,6 +48,11 @@ class LinkedSampler(Sampler):
     def __init__(self, otherwise: Sampler) -> None:
         self._otherwise = otherwise
 
+    @property
+    def heeds_parent(self) -> bool:
+        """Whether what is not recorded at its beginning is not recorded later."""
+        return isinstance(self._otherwise, ParentBased)
+
     def should_sample(
         self,
         parent_context: Context | None,
@@ -69,7 +75,14 @@ class LinkedSampler(Sampler):
         return f"prismq.LinkedSampler({self._otherwise.get_description()})"
 
 
-def tracer_for(options: TracingOptions) -> trace.Tracer:
+class OurTracer(NamedTuple):
+    """`heeds_parent`: what comes from a trace that is not recorded is surely not recorded either."""
+
+    tracer: trace.Tracer
+    heeds_parent: bool
+
+
+def tracer_for(options: TracingOptions) -> OurTracer:
     """The tracer of the program's provider, which is made here where the program has none.
 
     The first queue of a process that traces decides; the provider becomes the program's, so that spans that its
@@ -82,7 +95,10 @@ def tracer_for(options: TracingOptions) -> trace.Tracer:
             trace.set_tracer_provider(provider)
         if options.keep_spans and isinstance(provider, TracerProvider):
             keep_spans_of(provider)
-        return provider.get_tracer("prismq", __version__)
+        sampler = getattr(provider, "sampler", None)
+        return OurTracer(
+            provider.get_tracer("prismq", __version__), isinstance(sampler, LinkedSampler) and sampler.heeds_parent
+        )
 
 
 def _make(options: TracingOptions) -> TracerProvider:

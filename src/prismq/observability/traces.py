@@ -11,6 +11,7 @@ Whatever goes wrong here is told of once, and never fails an enqueue or a task.
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
 
 from prismq.domain import events as ev
 from prismq.domain.events import Event
@@ -29,10 +30,14 @@ from prismq.domain.redaction import Redactor
 from prismq.domain.status import TaskStatus
 from prismq.domain.task import Enqueued, NewTask, json_object
 from prismq.observability.kept_spans import KeptSpans
-from prismq.observability.tracer import TracingOptions, flush, tracer_for
+from prismq.observability.tracer import OurTracer, TracingOptions, flush, tracer_for
 from prismq.worker.attempt import Ending
+from prismq.worker.runners.base import AttemptTrace
 
 LINK_HEADER = "prismq.link"  # why an attempt is linked to its enqueue and not a child of it
+# Version 00 and not sampled, w3.org/TR/trace-context; anything else goes the usual way.
+_TRACEPARENT = re.compile(r'"traceparent": ?"00-([0-9a-f]{32})-([0-9a-f]{16})-0[02]"')
+_NOTHING = contexts.Context()
 _STOP_FLUSH_S = 3.0
 T = TypeVar("T")
 _FAILED = (TaskStatus.FAILED, TaskStatus.DEAD_LETTER)
@@ -49,7 +54,7 @@ class Tracing:
     def __init__(self, options: TracingOptions, redactor: Redactor) -> None:
         self._options = options
         self.redactor = redactor
-        self._tracer: trace.Tracer | None = None
+        self._tracer: OurTracer | None = None
         self._told: set[type] = set()
         self._hostname = socket.gethostname()
         self._guard = threading.Lock()
@@ -57,6 +62,9 @@ class Tracing:
     @property
     def tracer(self) -> trace.Tracer:
         """Made when it is first used, so that a program may set up its own OpenTelemetry before."""
+        return self._ours().tracer
+
+    def _ours(self) -> OurTracer:
         if self._tracer is None:
             self._tracer = tracer_for(self._options)
         return self._tracer
@@ -88,11 +96,21 @@ class Tracing:
 
     # -- attempts
 
-    def execute(self, lease: Lease) -> Execution | None:
+    def execute(self, lease: Lease) -> AttemptTrace | None:
         """See prismq.worker.runners.base.Tracing."""
-        return self.safely(lambda: Execution(self, lease))
+        return self.safely(lambda: self._unrecorded(lease) or Execution(self, lease))
 
-    def go_on(self, carrier: dict[str, str]) -> Continuation | None:
+    def _unrecorded(self, lease: Lease) -> Unrecorded | None:
+        ours = self._ours()
+        if lease.headers is None or not ours.heeds_parent:
+            return None
+        found = _TRACEPARENT.search(lease.headers)
+        if found is None or "tracestate" in lease.headers or "baggage" in lease.headers:
+            return None
+        origin = SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True)
+        return Unrecorded(origin) if origin.is_valid else None
+
+    def go_on(self, carrier: dict[str, str]) -> AttemptTrace | None:
         """See prismq.worker.runners.base.Tracing."""
         return self.safely(lambda: Continuation(self, carrier))
 
@@ -182,6 +200,38 @@ class _Submission:
             new.headers = headers
         if not self._pointless:
             self.span.end()
+
+
+class Unrecorded:
+    """The attempt of a task whose trace is not recorded: most are, where a part is sampled, so this costs little.
+
+    Current all the same, so that nothing inside begins a trace of its own, and what it enqueues belongs to the same.
+    """
+
+    __slots__ = ("_origin", "_token")
+
+    def __init__(self, origin: SpanContext) -> None:
+        self._origin = origin
+        self._token = contexts.attach(trace.set_span_in_context(NonRecordingSpan(origin), _NOTHING))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """See AttemptTrace. The ids of a trace that nobody has lead nowhere."""
+        return {}
+
+    @property
+    def carrier(self) -> dict[str, str]:
+        """See AttemptTrace."""
+        ids = _ids_of(NonRecordingSpan(self._origin))
+        return {"traceparent": f"00-{ids['trace_id']}-{ids['span_id']}-00"}
+
+    def add(self, spans: str) -> None:
+        """See AttemptTrace."""
+
+    def end(self, ending: Ending | None) -> tuple[str, str] | None:
+        """See AttemptTrace."""
+        contexts.detach(self._token)
+        return None
 
 
 class Execution:

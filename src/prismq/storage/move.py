@@ -7,7 +7,6 @@ the same is the target opened. Every piece of it can be repeated: a move that wa
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,7 @@ from typing import NamedTuple
 
 from prismq.clock import Clock
 from prismq.domain.errors import QueueBusyError, QueueDatabaseError
-from prismq.domain.times import to_epoch
 from prismq.domain.words import duration, listed, plural
-from prismq.domain.worker import Worker, WorkerCommand
 from prismq.storage.contract import Store
 from prismq.storage.contract.transfer import (
     MOVED,
@@ -30,15 +27,13 @@ from prismq.storage.contract.transfer import (
     Shape,
     Table,
 )
+from prismq.storage.quieting import Quieting, live_workers, wait
 from prismq.storage.sameness import CHECKSUMS, checksum, sameness
 
 # A piece is read, compared and written in one transaction: it has to fit into memory, and hold nobody up for long.
 _ROWS, _BYTES = 1_000, 8_388_608
 _ALL = 1 << 31  # rows, or bytes: no bound
 _EXAMPLES = 20
-_SILENT_S = 60.0  # a worker that was not heard of for so long counts as gone
-_LIVE = ("active", "paused", "draining")
-_LOOK_S = 0.1
 _ENDING_S = 30.0  # how long drained workers, who have nothing left to do, are waited for
 _SETTLING_S = 60.0
 _COPY = "copy"
@@ -134,7 +129,7 @@ class Move:
             self._source.insight.space().used,
             space.free if space is not None else None,
             self._from.held(),
-            [worker.worker_id for worker in self._live()],
+            [worker.worker_id for worker in live_workers(self._source, self._clock.now())],
             self._obstacles(tables),
             mark.state if mark is not None else None,
             new,
@@ -234,17 +229,6 @@ class Move:
             )
         kinds = (theirs[name] if ours[name] is Kind.ANY else ours[name] for name in ours)
         return Shape(table, tuple(ours), tuple(kinds))
-
-    def _live(self) -> list[Worker]:
-        now = self._clock.now()
-        return [
-            worker
-            for worker in self._source.workers.all()
-            if worker.worker_id
-            and worker.status in _LIVE
-            and worker.heartbeat_utc is not None
-            and now - to_epoch(worker.heartbeat_utc) < _SILENT_S
-        ]
 
     # -- moving
 
@@ -417,20 +401,19 @@ class Move:
                     f"Nothing was switched; try again"
                 )
             if not booked:
-                self._wait()
+                wait(self._clock)
 
     # -- stopping the source
 
     def _stop(self, mark: MoveMark, by: str, timeout_s: float | None, with_leases: bool) -> tuple[MoveMark, float]:
         """Workers finish what they run and end; then nothing can be written any more. The mark, and since when."""
-        told = f"{by}: the queue moves to {self._names[1]}"
-        paused: list[str] = []
+        workers = Quieting(self._source, self._clock, f"{by}: the queue moves to {self._names[1]}")
         end = None if timeout_s is None else self._clock.monotonic() + timeout_s
         try:
             while True:
-                running = self._quieten(told, paused, with_leases)
+                running = 0 if with_leases else workers.pause()
                 if not running:
-                    self._end_workers(told, wait_s=0.0 if with_leases else _ENDING_S)
+                    workers.end(0.0 if with_leases else _ENDING_S, self._report_ending)
                     stopped = mark._replace(state=MoveState.STOPPED, since=self._clock.now(), stops=mark.stops + 1)
                     at = self._clock.monotonic()
                     try:
@@ -447,41 +430,13 @@ class Move:
                         f"there: try again when less is running, or give it more time with --timeout"
                     )
                 self._report(Step(f"waiting for {plural(max(running, 0), 'running task')}"))
-                self._wait()
+                wait(self._clock)
         except BaseException:
-            for worker_id in paused:
-                self._source.workers.ask(worker_id, WorkerCommand.RESUME, None, by, self._clock.now())
+            workers.resume()
             raise
 
-    def _quieten(self, told: str, paused: list[str], with_leases: bool) -> int:
-        """Ask those who claim to pause, and end leases that ran out; how many tasks are leased."""
-        for worker in self._live():
-            if worker.status == "active" and worker.worker_id not in paused:
-                self._source.workers.ask(worker.worker_id, WorkerCommand.PAUSE, None, told, self._clock.now())
-                paused.append(worker.worker_id)
-        if with_leases:
-            return 0
-        self._source.upkeep.expire_leases(self._clock.now())
-        if any(worker.status == "active" for worker in self._live()):
-            return max(self._from.held(), 1)  # one that has not paused yet may claim at any moment
-        return self._from.held()
-
-    def _end_workers(self, told: str, *, wait_s: float) -> None:
-        """Ask all to end, and give them some time: they have nothing left to do."""
-        asked: set[str] = set()
-        end = self._clock.monotonic() + wait_s
-        while live := self._live():
-            for worker in live:
-                if worker.worker_id not in asked:
-                    self._source.workers.ask(worker.worker_id, WorkerCommand.DRAIN, None, told, self._clock.now())
-                    asked.add(worker.worker_id)
-            if self._clock.monotonic() >= end:
-                return
-            self._report(Step(f"waiting for {plural(len(live), 'worker')} to end"))
-            self._wait()
-
-    def _wait(self) -> None:
-        self._clock.wait(threading.Event(), _LOOK_S)
+    def _report_ending(self, workers: int) -> None:
+        self._report(Step(f"waiting for {plural(workers, 'worker')} to end"))
 
 
 def abort(store: Store, name: str, target: Store | None = None) -> str:

@@ -18,6 +18,7 @@ from prismq.worker.attempt import Attempt
 from prismq.worker.options import WorkerOptions
 
 _LOOK_S = 0.5  # for commands and cancellations; hints make it sooner
+_QUIET_LOOK_S = 5.0  # the same where hints tell of them and each look is an exchange with a server
 _TICK_S = 0.05  # how late a timeout may be noticed
 _NUDGE_S = 0.01  # until an interrupt is tried again that met the task inside the queue's own code
 
@@ -67,6 +68,7 @@ class Keeper:
         self._look_at = start
         self._stranded = False
         self.looked = False  # something was announced: look now
+        self.quiet: Callable[[], bool] = lambda: False  # whether hints tell of what it looks for
 
     def step(self) -> float:
         """Do what is due."""
@@ -119,7 +121,7 @@ class Keeper:
         self._renew_at = mono + self._renew_every_s
 
     def _look(self, mono: float) -> None:
-        self._look_at = mono + _LOOK_S
+        self._look_at = mono + (_QUIET_LOOK_S if self.quiet() else _LOOK_S)
         worker_id = self._holder.worker_id
         held = {attempt.key: attempt for attempt in self._holder.held()}
         if held:

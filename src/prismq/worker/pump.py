@@ -22,6 +22,7 @@ from prismq.worker.reports import event_of
 from prismq.worker.slots import Slots
 
 START_DELAY_S = 0.05  # a start is written within 100 ms; a task that ends sooner costs one update less
+_QUIET = 2.0  # while hints come, a server is polled so much more rarely: what comes without a hint is rare
 _RETRY_MIN_S, _RETRY_MAX_S = 0.05, 5.0
 
 
@@ -71,6 +72,7 @@ class Pump:
         self._give_back_reason: str | None = None
         self._failures = 0
         self._due_at: float | None = None
+        self.quiet: Callable[[], bool] = lambda: False  # whether hints tell of nearly all that comes
         self.on_dispatch: Callable[[list[Attempt]], None] = slots.put
 
     @property
@@ -120,7 +122,7 @@ class Pump:
             ready += self._take_in(answer.leases, mono)
         if ready:
             self.on_dispatch(ready)
-        return self._next_wait(mono, len(answer.leases), request.limit if request else 0)
+        return self._next_wait(mono, len(answer.leases), request.limit if request else 0, answer.next_due)
 
     # -- before the exchange
 
@@ -244,7 +246,7 @@ class Pump:
         self._emit(ev.StoreUnavailable(self._worker_id, str(error), mono - self.down_since, wait_s))
         return wait_s
 
-    def _next_wait(self, mono: float, claimed: int, limit: int) -> float:
+    def _next_wait(self, mono: float, claimed: int, limit: int, next_due: float | None = None) -> float:
         if (
             self._unsent
             or (self.claiming and self._caution.can_go(self._free))
@@ -252,17 +254,17 @@ class Pump:
             or (claimed and claimed == limit and self.claiming and not self._slots.busy and not self._slots.waiting)
         ):
             return 0.0
-        wait_s = self._options.poll_s
+        wait_s = self._options.poll_s * (_QUIET if self.quiet() else 1.0)
         start_due = self._journal.next_start_due(START_DELAY_S)
         if start_due is not None:
             wait_s = min(wait_s, max(0.0, start_due - mono))
         if self.claiming and limit and not claimed:
-            wait_s = min(wait_s, self._until_due())
+            wait_s = min(wait_s, self._until_due(next_due))
         return wait_s
 
-    def _until_due(self) -> float:
+    def _until_due(self, due: float | None) -> float:
         try:
-            due = self._store.next_due()
+            due = self._store.next_due() if due is None else due
         except QueueDatabaseError:  # the next exchange meets it again, and says so
             return self._options.poll_s
         return self._options.poll_s if due is None else max(0.001, due - self._clock.now())

@@ -115,6 +115,8 @@ class Runtime:
         self._status = WorkerStatus.ACTIVE
         self._note: str | None = None
         self._ear: Ear | None = None
+        self._hints_come = True
+        self.pump.quiet = self.keeper.quiet = self._is_quiet
         self._mark: int | None = None
         self._running: list[threading.Thread] = []
         self._reported = self._reporting = (0, 0, 0, 0.0)
@@ -258,7 +260,11 @@ class Runtime:
         before, self._mark = self._mark, seen
         return seen != before  # always equal where the store has no mark
 
+    def _is_quiet(self) -> bool:
+        return self._store.work.is_remote and self._ear is not None and self._hints_come
+
     def _on_hints(self, lost: str | None) -> None:
+        self._hints_come = lost is None
         if lost is None:
             self._emit(ev.HintsRecovered(self.worker_id))
         else:

@@ -41,7 +41,7 @@ class Scheduler:
 
     def step(self) -> float:
         """Fire what is due."""
-        now = self._clock.now()
+        now = self._store.time_at(self._clock.now())
         nearest = now + _LOOK_S
         for schedule in self._store.all():
             if schedule.paused_at is not None or schedule.last_slot is None:
@@ -60,14 +60,15 @@ class Scheduler:
         due = due_slots(cron, last_slot, now, MissedPolicy(schedule.missed))
         missed = due.skipped
         for slot in due.times:
-            task_id = self._fire(schedule, slot, missed, now)
+            task_id = self._fire(schedule, slot, missed)
             if task_id is not None:
                 self._emit(ev.ScheduleFired(schedule.name, task_id, slot, missed))
             missed = 0
         if missed:
             self._store.skip(schedule.name, now)
 
-    def _fire(self, schedule: Schedule, slot: float, missed: int, now: float) -> int | None:
+    def _fire(self, schedule: Schedule, slot: float, missed: int) -> int | None:
+        now = self._clock.now()
         if self._tracing is None:
             return self._store.fire(schedule, slot, missed, now)
         new = replace(schedule.template)

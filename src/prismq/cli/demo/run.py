@@ -8,18 +8,18 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 
 from prismq.cli.demo import tasks
 from prismq.cli.demo.files import Found, find_files
 from prismq.cli.demo.server import PrivateServer, ServerUnavailable
+from prismq.cli.demo.stay import dashboard, keep_busy
 from prismq.cli.demo.story import Case, first_cases, is_over, later_cases
-from prismq.cli.demo.view import View, complain, farewell, greet, say, tell
+from prismq.cli.demo.view import View, complain, farewell, greet, is_watched, say, tell
 from prismq.client.handle import TaskHandle
 from prismq.clock import SYSTEM_CLOCK
 from prismq.domain.errors import ConfigurationError, QueueDatabaseError
@@ -75,9 +75,9 @@ class Course:
         return min(len(self.index_ids), over)
 
 
-def run_demo(directory: Path, database: Path, workers: int) -> int:
+def run_demo(directory: Path, database: Path, workers: int, *, once: bool = True) -> int:
     """Run the demo on a file; the exit code."""
-    if "://" in str(database):
+    if str(database).startswith(("postgresql:", "postgres:", "sqlite:")):
         return complain("the demo makes a database of its own. Give the path of a file with --db, or --postgres")
     try:
         folder, found = _look_at(directory)
@@ -85,23 +85,19 @@ def run_demo(directory: Path, database: Path, workers: int) -> int:
         aside = _clear(database)
     except _InTheWay as error:
         return complain(str(error))
-    return _perform(Course(folder, database, database.parent / "workers.log", workers, found), aside)
+    return _perform(Course(folder, database, database.parent / "workers.log", workers, found), aside, once=once)
 
 
-def run_demo_on_postgres(directory: Path, workers: int) -> int:
+def run_demo_on_postgres(directory: Path, workers: int, *, once: bool = True) -> int:
     """Run it on a private PostgreSQL server, which is removed at the end; the exit code."""
     try:
         folder, found = _look_at(directory)
         say("A private PostgreSQL server is started in a temporary folder.", "dim")
-        with PrivateServer() as server, TemporaryDirectory(prefix="prismq-demo-") as logs:
-            course = Course(folder, server.url("postgres"), Path(logs) / "workers.log", workers, found)
-            code = _perform(course)
-            if not code and sys.stdin.isatty() and sys.stdout.isatty():
-                say("The server runs until you press Enter; then it is removed, with all that is in it.", "bold")
-                with suppress(KeyboardInterrupt):
-                    sys.stdin.readline()
-            else:
-                say("The server and its database are removed now.", "dim")
+        log = Path(".demo").absolute() / "workers.log"
+        _make_folder(log.parent)
+        with PrivateServer() as server:
+            code = _perform(Course(folder, server.url("postgres"), log, workers, found), once=once)
+            say("The server and its database are removed now.", "dim")
             return code
     except (_InTheWay, ServerUnavailable) as error:
         return complain(str(error))
@@ -120,12 +116,17 @@ def _look_at(directory: Path) -> tuple[Path, Found]:
     return folder, found
 
 
-def _perform(course: Course, aside: Path | None = None) -> int:
+def _perform(course: Course, aside: Path | None = None, *, once: bool) -> int:
     greet(course, aside)
     try:
         with closing(tasks.q):
-            _run(course)
-            farewell(course)
+            tasks.q.connect(course.database)
+            with dashboard(tasks.q) as address:
+                _run(course)
+                farewell(course)
+                if is_watched() and not once and not course.wrong:
+                    with _crew(course):
+                        keep_busy(course, address)
     except (QueueDatabaseError, ConfigurationError) as error:
         return complain(str(error))
     except KeyboardInterrupt:
@@ -136,7 +137,6 @@ def _perform(course: Course, aside: Path | None = None) -> int:
 
 def _run(course: Course) -> None:
     q = tasks.q
-    q.connect(course.database)
     with q.transaction() as connection:
         connection.execute(
             "CREATE TABLE demo_summary (task_id INTEGER PRIMARY KEY, slot_utc TEXT NOT NULL UNIQUE,"

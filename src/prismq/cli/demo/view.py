@@ -50,6 +50,11 @@ def tell(text: str) -> None:
     say(f"  · {text}", "dim")
 
 
+def is_watched() -> bool:
+    """Whether somebody sits at this terminal, and can be waited for."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def complain(text: str) -> int:
     """Why the demo cannot run; the exit code."""
     sys.stderr.write(f"prismq: error: {clean(text)}\n")
@@ -254,6 +259,8 @@ def _size(size: int) -> str:
 
 
 def _say_where(course: Course) -> None:
+    if course.on_server and not is_watched():
+        return  # there will be nothing to look at
     poison = next((case.ids[0] for case in course.cases if "every time" in case.title), 1)
     _heading("Where to look")
     database = course.shown_database

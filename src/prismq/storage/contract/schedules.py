@@ -30,6 +30,11 @@ class ScheduleStore(Protocol):
         """
         ...
 
+    def time_at(self, now: float) -> float:
+        """By what time slots are due when the caller's clock says `now`: the store's own, where it has a clock, so
+        that a host whose clock is fast fires none before its time."""
+        ...
+
     def all(self) -> list[Schedule]:
         """Every schedule, by name."""
         ...

@@ -48,10 +48,15 @@ class Batch:
 
 
 class Exchanged(NamedTuple):
-    """The answer to an exchange: leases that turned out lost (by task and token), and new ones."""
+    """The answer to an exchange: leases that turned out lost (by task and token), and new ones.
+
+    `next_due`: where nothing was claimed and the store has seen it on the way, when the earliest scheduled task
+    becomes due, infinite if none is scheduled; None: ask next_due().
+    """
 
     lost: frozenset[tuple[int, int]]
     leases: list[Lease]
+    next_due: float | None = None
 
 
 class RenewedLease(NamedTuple):

@@ -19,6 +19,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """
 
     answer_s: float | None = None
+    spoiled = False  # it works, but what the driver believes of it may be wrong: not to be used again
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """See psycopg.Connection.wait."""

@@ -56,6 +56,18 @@ class _UtcLoader(TimestamptzLoader):
         return super().load(data).astimezone(UTC)
 
 
+@contextmanager
+def _pipeline(connection: Connection) -> Iterator[None]:
+    try:
+        with connection.pipeline():
+            yield
+    except psycopg.Error:
+        # The server skips what was sent behind the failure, and the driver takes statements for prepared whose
+        # preparation was skipped: it would fail with them for as long as the connection lives.
+        connection.spoiled = True
+        raise
+
+
 class _Open:
     """A transaction that the running code may be inside of."""
 
@@ -267,7 +279,7 @@ class PostgresDatabase:
     @staticmethod
     def pipeline(connection: Connection, wanted: bool = True) -> AbstractContextManager[Any]:
         """Inside, statements are sent without waiting for the answers of those before; to fetch is to wait."""
-        return connection.pipeline() if wanted and psycopg.Pipeline.is_supported() else nullcontext()
+        return _pipeline(connection) if wanted and psycopg.Pipeline.is_supported() else nullcontext()
 
     def _found(self) -> _Open | None:
         opened = _inside.get()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors as pg
 
-from prismq.domain.errors import QueueBusyError, QueueDatabaseError, QueueSchemaError
+from prismq.domain.errors import QueueBusyError, QueueDatabaseError, QueueSchemaError, UnstorableValue
 from prismq.storage.contract.transfer import GUARDED
 
 SERVER_VERSION_MIN = 130000
@@ -70,7 +70,7 @@ _ADVICE: tuple[tuple[tuple[type[psycopg.Error], ...], type[QueueDatabaseError], 
     ),
     (
         (pg.UntranslatableCharacter, pg.InvalidTextRepresentation, pg.CharacterNotInRepertoire),
-        QueueDatabaseError,
+        UnstorableValue,
         (
             "it holds text that PostgreSQL cannot keep: its jsonb knows neither \\u0000 nor half of a surrogate pair. "
             "Nothing was written"
@@ -116,7 +116,9 @@ def translate(error: psycopg.Error, name: str, *, password: str | None = None) -
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         advice = "the connection was lost. Try again; workers do by themselves"
     elif isinstance(error, psycopg.DataError):
-        advice = "it holds a value that PostgreSQL cannot keep. Nothing was written"
+        return UnstorableValue(
+            f"PostgreSQL {name}: it holds a value that PostgreSQL cannot keep. Nothing was written ({text})"
+        )
     else:
         advice = "PostgreSQL refused it"
     return QueueDatabaseError(f"PostgreSQL {name}: {advice} ({text})")

@@ -13,6 +13,7 @@ from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.remote import RemoteAnnouncer, RemoteEar
 from prismq.storage.wakeup import Announcer, Ear, Told
 
+_NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')"
 _LOOK_S = 1.0  # how long the listening thread waits before it looks whether it is to end
 _PING_EVERY = 15  # looks: a connection that was cut in silence shows when something is asked
 
@@ -33,8 +34,9 @@ class PostgresWakeups:
         return RemoteAnnouncer(self._notify, clock)
 
     def _notify(self) -> None:
+        # A hint need not survive a crash: its commit does not wait for the disk, and so nobody waits for it.
         with self._database.reading() as connection:
-            connection.execute("SELECT pg_notify(%s, '')", (self._database.channel,))
+            connection.execute(_NOTIFY, (self._database.channel,))
 
     def ear(self, clock: Clock, told: Told) -> Ear | None:
         """See Wakeups.ear."""

@@ -85,7 +85,7 @@ class Pool:
             return
         self._taken.pop(connection, None)
         try:
-            if connection.closed or not _is_clean(connection):
+            if connection.closed or connection.spoiled or not _is_clean(connection):
                 self._drop(connection)
             else:
                 self._resting.append((connection, SYSTEM_CLOCK.monotonic()))

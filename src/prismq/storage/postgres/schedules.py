@@ -45,9 +45,13 @@ class PostgresSchedules:
             "timezone": schedule.timezone,
             "missed": schedule.missed,
             "template": template,
-            "now": from_epoch(now),
+            "now": self._database.at(now),
         }
         self._write(_DECLARE, values)
+
+    def time_at(self, now: float) -> float:
+        """See ScheduleStore.time_at."""
+        return now + self._database.skew_s()
 
     def all(self) -> list[Schedule]:
         """See ScheduleStore.all."""
@@ -90,7 +94,7 @@ class PostgresSchedules:
     def pause(self, name: str, paused: bool, now: float) -> bool:
         """See ScheduleStore.pause. A resumed schedule does not make up for the pause."""
         pause = "UPDATE schedules SET paused_at_utc = coalesce(paused_at_utc, %(now)s) WHERE schedule = %(name)s"
-        return self._write(pause if paused else _RESUME, {"name": name, "now": from_epoch(now)}) > 0
+        return self._write(pause if paused else _RESUME, {"name": name, "now": self._database.at(now)}) > 0
 
     def remove(self, name: str) -> bool:
         """See ScheduleStore.remove."""

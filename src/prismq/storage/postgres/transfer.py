@@ -218,7 +218,9 @@ class PostgresTransfer:
 
     def mark(self) -> MoveMark | None:
         """See Transfer.mark."""
-        if self._all("SELECT to_regclass(%s)", (f"{self._database.schema}.prismq_move",))[0][0] is None:
+        with self._database.reading() as connection:  # asked by every command, and nearly always there is none
+            found = connection.execute("SELECT to_regclass(%s)", (f"{self._database.schema}.prismq_move",)).fetchall()
+        if found[0][0] is None:
             return None
         rows = self._all("SELECT move_id, state, other, since_utc, stops FROM prismq_move")
         if not rows:

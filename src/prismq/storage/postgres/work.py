@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -34,7 +35,7 @@ _ADD_SPANS = query("add_spans")
 _SET_RESULTS = query("set_results")
 _AWAIT_RESULT = query("await_result")
 _PLAN_BY_INDEX = query("plan_by_index")
-_DUE_EXISTS = query("due_exists")
+_POLL = query("poll")
 _NEXT_DUE = query("next_due")
 _PROMOTE = query("promote")
 _RENEW = query("renew")
@@ -43,6 +44,7 @@ _CANCEL_REQUESTS = query("cancel_requests")
 _WORD = {status: status.value for status in TaskStatus}  # Enum's own `value` is a call
 _WAITING_AGAIN = (TaskStatus.QUEUED, TaskStatus.SCHEDULED)
 _TRIES = 3
+_LIVELY_S = 1.0  # so soon after a claim there is probably more: no look first, which would cost a round trip
 
 
 class _Mismatch(Exception):
@@ -56,6 +58,7 @@ class PostgresWork:
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
+        self._claimed_at = float("-inf")  # by the clock of `now`
 
     # -- the exchange
 
@@ -63,8 +66,10 @@ class PostgresWork:
         """See WorkStore.exchange."""
         if claim is not None and claim.limit <= 0:
             claim = None
-        if not batch and (claim is None or not self._worth_a_transaction(claim, now)):
-            return Exchanged(frozenset(), [])
+        if not batch and (claim is None or now - self._claimed_at > _LIVELY_S):
+            due = math.inf if claim is None else self._look(now)
+            if due is not None:
+                return Exchanged(frozenset(), [], due)
         careful = False
         for last in [False] * (_TRIES - 1) + [True]:
             try:
@@ -77,13 +82,12 @@ class PostgresWork:
                     raise
         return self._exchange(batch, claim, now, careful=True)
 
-    def _worth_a_transaction(self, claim: ClaimRequest, now: float) -> bool:
-        """Whether a look finds anything: an idle worker costs one exchange and writes nothing."""
-        at = self._database.at(now)
-        with self._database.reading() as connection, self._database.pipeline(connection):
-            due = connection.execute(_DUE_EXISTS, (at,))
-            look = Look(connection, claim)
-            return bool(look.lanes()) or bool(due.fetchall()[0][0])
+    def _look(self, now: float) -> float | None:
+        """When there will be something to do, if there is nothing now; an idle worker costs one statement a poll."""
+        with self._database.reading() as connection:
+            [(ready, moment)] = connection.execute(_POLL).fetchall()
+        due = math.inf if moment is None else self._database.back(moment)
+        return None if ready or due <= now else due
 
     def _exchange(self, batch: Batch, claim: ClaimRequest | None, now: float, *, careful: bool) -> Exchanged:
         skew = self._database.skew_s()
@@ -118,6 +122,8 @@ class PostgresWork:
                 writer.record(batch, rows)
             ledger.close()
         leases = [] if claim is None or claimed is None else leases_of(claimed.fetchall(), claim, now, skew)
+        if leases:
+            self._claimed_at = now
         return Exchanged(lost, leases)
 
     # -- leases

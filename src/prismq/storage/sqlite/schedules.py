@@ -38,6 +38,10 @@ class SqliteSchedules:
             values,
         )
 
+    def time_at(self, now: float) -> float:
+        """See ScheduleStore.time_at. A file has no clock."""
+        return now
+
     def all(self) -> list[Schedule]:
         """See ScheduleStore.all."""
         rows = self._database.execute("SELECT * FROM schedules ORDER BY schedule").fetchall()

@@ -15,8 +15,9 @@ WITH picked AS MATERIALIZED (
               t.headers, t.schedule, t.idempotency_key
 ), booked AS (
     INSERT INTO queue_depth_deltas (queue, type, status, band, tasks)
-    SELECT queue, type, status, prismq_band(priority), sum(step)
-      FROM claimed, (VALUES ('queued', -1), ('claimed', 1)) AS side (status, step)
+    SELECT queue, type, status, prismq_band(priority), sum(step * tasks)
+      FROM (SELECT queue, type, priority, count(*) AS tasks FROM claimed GROUP BY 1, 2, 3) AS alike,
+           (VALUES ('queued', -1), ('claimed', 1)) AS side (status, step)
      GROUP BY 1, 2, 3, 4
 )
 SELECT * FROM claimed

@@ -1,0 +1,19 @@
+"""The dashboard: HTML pages over the views, and the forms on them."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from prismq.server.pages import acting, errors, looking, sessions
+from prismq.server.pages.rendering import Rendering
+from prismq.server.pages.static import Assets
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages, their static files, and the page that tells of an error."""
+    app.state.rendering = Rendering()
+    app.mount("/static", Assets(), name="static")
+    # Before those with an id in their path: `/tasks/new` is no task.
+    for router in (sessions.router, acting.router, looking.router):
+        app.include_router(router, include_in_schema=False)
+    app.state.page_error = errors.page

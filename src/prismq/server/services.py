@@ -1,0 +1,76 @@
+"""What routes and pages are given: the queue, the threads that may ask it, the accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from prismq.app import PrismQ
+from prismq.domain.errors import QueueDatabaseError
+from prismq.server.accounts import Accounts
+from prismq.server.live import Hub, look_at
+from prismq.server.pool import Pool
+from prismq.server.redis import redis_of
+from prismq.server.settings import ServerSettings
+from prismq.server.views.history import History
+
+R = TypeVar("R")
+
+_PRUNE_EVERY_S = 3600.0
+_ACTING_THREADS = 2  # what changes many tasks takes as long as it takes, and must not keep readers waiting
+
+
+class Services:
+    """One for each server application, at `app.state.services`."""
+
+    def __init__(self, q: PrismQ, settings: ServerSettings) -> None:
+        self.q = q
+        self.settings = settings
+        self._questions = Pool(settings.threads, self._interrupt)
+        self._actions = Pool(_ACTING_THREADS, self._interrupt, name="prismq-act")
+        self.accounts = Accounts(self)
+        self.history = History()
+        self.hub = Hub(lambda: self.ask(look_at))
+        self.redis_probe, self.redis_reader = redis_of(q)
+        self._prune_at = q.clock.monotonic()
+        self.started_at = q.clock.monotonic()
+
+    async def ask(self, question: Callable[[PrismQ], R], *, timeout_s: float | None = None) -> R:
+        """Run `question` with the queue in a thread of the pool. Raises Problem 503 where it takes longer than
+        `timeout_s` (None: the setting query_timeout_seconds), and what the queue raises, which becomes a problem
+        document by itself."""
+        limit_s = self.settings.query_timeout_seconds if timeout_s is None else timeout_s
+        return await self._questions.run(lambda: question(self.q), limit_s)
+
+    async def act(self, action: Callable[[], R]) -> R:
+        """Run what changes something, without a time limit: half a bulk action is nobody's wish."""
+
+        def run() -> R:
+            done = action()
+            self._prune()
+            return done
+
+        return await self._actions.run(run, None)
+
+    def _prune(self) -> None:
+        """Now and then, what the audit log has kept for long enough."""
+        mono = self.q.clock.monotonic()
+        if mono < self._prune_at:
+            return
+        self._prune_at = mono + _PRUNE_EVERY_S
+        with suppress(QueueDatabaseError):  # the action is done, and this can wait
+            self.q.store.audit.delete_before(self.q.clock.now() - self.settings.audit_retention_seconds)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since this application was made."""
+        return self.q.clock.monotonic() - self.started_at
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._questions.close()
+        self._actions.close()
+
+    def _interrupt(self, thread_id: int) -> None:
+        self.q.store.interrupt(thread_id)

@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT 1 FROM task_queue WHERE status = 'scheduled' AND run_after_utc <= %s)
