@@ -197,8 +197,9 @@ def test_config_check_lists_every_setting_with_its_source(cli: Cli, monkeypatch:
     answer = cli("config", "check", "--json")
     found = {one["name"]: one for one in answer.json}
     assert set(found) == {
-        *(key for key in Settings.model_fields if key != "worker"),
+        *(key for key in Settings.model_fields if key not in ("worker", "server")),
         *(f"worker.{key}" for key in WorkerConfig.model_fields),
+        *(f"server.{key}" for key in ServerConfig.model_fields),
     }
     file = str(cli.folder / "prismq.toml")
     assert found["database"] == {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -75,7 +74,7 @@ def test_a_session_ends_with_its_time_and_by_hand(store: Store, engine: Engine) 
 
 def test_the_audit_log_is_read_newest_first_a_page_at_a_time(store: Store) -> None:
     entries = [
-        AuditEntry("ada", "tasks.cancel", START, None, {"status": ["failed"], "text": "ž'\"<b>"}, 7, "10.0.0.1", "session"),
+        AuditEntry("ada", "tasks.cancel", START, None, {"text": "ž'\"<b>"}, 7, "10.0.0.1", "session"),
         AuditEntry("ada", "queues.pause", START + 1, "mail"),
         AuditEntry("bob", "tasks.retry", START + 2, "12", tasks=1, via="cli"),
     ]  # fmt: skip
@@ -101,11 +100,11 @@ def test_the_audit_log_is_read_newest_first_a_page_at_a_time(store: Store) -> No
 
 
 @pytest.fixture
-def crowded(engine: Engine) -> Iterator[Store]:
+def crowded(engine: Engine) -> Store:
     """A store in which a search takes long enough to be broken off."""
     store = engine.store
     store.inbox.enqueue_many([a_task(payload='{"x": "' + "y" * 2000 + '"}')] * 3000, START)
-    yield store
+    return store
 
 
 def test_a_statement_of_another_thread_can_be_broken_off(crowded: Store) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prismq.clock import SYSTEM_CLOCK
 from prismq.config import Settings, WorkerConfig
+from prismq.config.server import ServerConfig
 from prismq.domain.status import TERMINAL, TRANSITIONS, TaskStatus
 from prismq.observability.doctor.examination import checks_of
 from prismq.observability.doctor.patient import Patient
@@ -27,11 +28,11 @@ def lifecycle() -> str:
     return "\n".join([*lines, "```"])
 
 
-def settings_table(model: type[WorkerConfig] | type[Settings]) -> str:
+def settings_table(model: type[WorkerConfig] | type[ServerConfig] | type[Settings]) -> str:
     """A row for each setting."""
     rows = ["| setting | variable | default | meaning |", "|---|---|---|---|"]
     for key, field in model.model_fields.items():
-        if key == "worker":
+        if key in ("worker", "server"):
             continue
         default = field.get_default(call_default_factory=True)
         variables = ", ".join(f"`{name}`" for name in model.env_variables(key))
@@ -76,7 +77,18 @@ def doctor_checks() -> str:
     return "\n".join([*rows, *(f"| `{one.name}` | {one.looks_at} | {one.mends or '–'} |" for one in checks)])
 
 
+def http_routes() -> str:
+    """A row for each route of the API, as its OpenAPI document and its router have them."""
+    from tests.server.routes import rows
+
+    lines = ["| route | role | gives |", "|---|---|---|"]
+    lines += [f"| `{method} {path}` | {role} | {summary} |" for method, path, role, summary in rows()]
+    return "\n".join(lines)
+
+
 PARTS = {
+    "http-routes": http_routes,
+    "server-settings": lambda: settings_table(ServerConfig),
     "lifecycle": lifecycle,
     "metrics": metrics_table,
     "histogram-boundaries": boundaries,

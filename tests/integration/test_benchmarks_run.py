@@ -35,6 +35,21 @@ def test_a_quick_line_measures_prints_its_table_and_writes_its_page(tmp_path: Pa
     assert str(ROOT) not in written
 
 
+def test_a_line_on_postgresql_writes_its_part_of_the_page_and_leaves_the_other(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("# Performance\n\nof SQLite\n", encoding="utf-8")
+
+    for _ in range(2):  # the second time its own part is there already
+        done = run("--only", "pg-enqueue", "--out", str(page))
+        assert done.returncode == 0, done.stderr
+
+    written = page.read_text(encoding="utf-8")
+    assert written.startswith("# Performance\n\nof SQLite\n\n<!-- PostgreSQL")
+    assert written.count("| PostgreSQL: enqueue one by one against raw |") == 1
+    assert "`synchronous_commit=on`" in written
+    assert str(ROOT) not in written
+
+
 def test_a_line_that_does_not_exist_is_refused_with_the_list_of_those_that_do() -> None:
     done = run("--only", "nonsense")
 

@@ -24,13 +24,13 @@ from tests.server.conftest import Site
 EXAMPLES = 12  # of each operation, role and engine
 
 # What the schema cannot say: a name that is taken, a time of two kinds, a filter without a condition.
-REFUSED = ["2xx", "400", "401", "403", "404", "409", "413", "415", "422", "429", "503"]
+REFUSED = ["2xx", "400", "401", "403", "404", "409", "413", "414", "415", "422", "429", "503"]
 CONFIG = {
     "checks": {
         "positive_data_acceptance": {"expected-statuses": REFUSED},
         # A body that cannot be read is 400, one that is not JSON 415, a path with a slash in a name another route.
         "negative_data_rejection": {
-            "expected-statuses": ["400", "401", "403", "404", "405", "409", "415", "421", "422"]
+            "expected-statuses": ["400", "401", "403", "404", "405", "409", "414", "415", "421", "422"]
         },
     },
     # That is how it says "unhealthy", which this queue without workers is.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
-from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute, Mount, WebSocketRoute
+from starlette.routing import Mount, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -16,46 +15,13 @@ from prismq.domain.account import Role
 from prismq.domain.errors import ConfigurationError
 from prismq.server import ServerSettings, asgi_app, create_app
 from prismq.server.accounts import FAILURES_MAX, FAILURES_WINDOW_S, REMEMBERED_S
-from prismq.server.auth import COOKIE, PUBLIC, Needs
+from prismq.server.auth import COOKIE
 from prismq.server.settings import check_exposure, is_loopback
 from tests.helpers.clock import FakeClock
 from tests.server.conftest import BASE, Site
+from tests.server.routes import role_of, routes_of
 
 LIVE = "ws://127.0.0.1:8000/api/v1/live"
-
-
-def role_of(route: BaseRoute) -> Role | None:
-    """The role that a route asks for; None where it is open to everybody, and says so."""
-    dependant = route.dependant  # type: ignore[attr-defined]
-    calls, found = [dependant], []
-    while calls:
-        one = calls.pop()
-        found.append(one.call)
-        calls += one.dependencies
-    roles = [call.role for call in found if isinstance(call, Needs)]
-    assert roles or PUBLIC.dependency in found, f"{route.path} names no role"  # type: ignore[attr-defined]
-    return max(roles, key=list(Role).index) if roles else None
-
-
-def routes_of(app: FastAPI) -> list[BaseRoute]:
-    """Every route that somebody can ask for."""
-    found: list[BaseRoute] = []
-
-    def walk(routes: list[BaseRoute]) -> None:
-        for route in routes:
-            if hasattr(route, "dependant"):
-                found.append(route)
-            elif isinstance(route, Mount):
-                assert route.name == "static", f"{route.path} is mounted, and has no role"
-            elif hasattr(route, "original_router"):
-                walk(route.original_router.routes)
-            elif hasattr(route, "routes"):
-                walk(route.routes)
-            else:
-                assert getattr(route, "path", "") == "/openapi.json", route
-
-    walk(list(app.routes))
-    return found
 
 
 def test_every_route_says_whom_it_is_for(site: Site) -> None:

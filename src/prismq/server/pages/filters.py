@@ -160,7 +160,8 @@ def laid_out(context: Context, text: str | None) -> str:
 FILTERS: Mapping[str, Callable[..., str | float]] = {
     "ago": ago, "as_query": as_query, "attributes": attributes, "bytes": size, "cause_query": cause_query,
     "clock": clock, "duration": took, "epoch": epoch, "facts": facts, "figure": figure, "first_line": first_line,
-    "iso": iso, "json": laid_out, "preview": without_secrets, "setting": setting, "span": span, "ticks": ticks, "utc": utc,
+    "iso": iso, "json": laid_out, "preview": without_secrets, "setting": setting, "span": span, "ticks": ticks,
+    "utc": utc,
 }  # fmt: skip
 
 

@@ -17,11 +17,17 @@ _FIELDS_MAX = 1_200  # a thousand chosen tasks, and a few
 
 async def _form(request: Request) -> Pairs:
     form = await request.form(max_fields=_FIELDS_MAX, max_files=0)
-    return Pairs([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
+    return _readable([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
 
 
 async def _query(request: Request) -> Pairs:
-    return Pairs(request.query_params.multi_items())
+    return _readable(request.query_params.multi_items())
+
+
+def _readable(items: list[tuple[str, str]]) -> Pairs:
+    if any("\0" in value for _, value in items):
+        raise Problem(422, "text cannot hold a null character")
+    return Pairs(items)
 
 
 Sent = Annotated[Pairs, Depends(_form)]

@@ -38,6 +38,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "There is no such thing",
         409: "Its state does not allow it",
         413: "Too large",
+        414: "The query is too long",
         415: "The body is not of the type that is taken",
         421: "The server does not answer to this host name",
         422: "What was sent does not fit",
@@ -46,7 +47,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
     return {
         status: {"description": described[status], "content": content}
-        for status in sorted({400, 401, 403, 422, 429, 503, *statuses})
+        for status in sorted({400, 401, 403, 414, 422, 429, 503, *statuses})
     }
 
 
