@@ -8,6 +8,7 @@ import pytest
 
 from prismq import PrismQ
 from prismq.config import Settings, WorkerConfig, load_settings
+from prismq.config.server import ServerConfig
 from tests.cli.conftest import Cli
 from tests.helpers.postgres import server
 
