@@ -12,8 +12,9 @@ from benchmarks.lines import LINES as ON_SQLITE
 from benchmarks.postgres.lines import LINES as ON_POSTGRES
 from benchmarks.report import circumstances as sqlite_circumstances
 from benchmarks.report import page, postgres_circumstances, table
+from benchmarks.server import LINES as ON_HTTP
 
-LINES = {**ON_SQLITE, **ON_POSTGRES}
+LINES = {**ON_SQLITE, **ON_POSTGRES, **ON_HTTP}
 GROUPS = {"sqlite": list(ON_SQLITE), "postgres": list(ON_POSTGRES)}
 
 

@@ -78,6 +78,7 @@ def test_a_slot_that_is_over_is_remembered_and_one_that_is_not_is_read_again(q: 
     assert sum(slot.count(["enqueued"]) for slot in history.slots(q.store, HOUR, clock.now())) == 1
     enqueue(q)
     claim(q.store, clock)
+    clock.advance(1)
     assert sum(slot.count(["enqueued"]) for slot in history.slots(q.store, HOUR, clock.now())) == 2
     clock.advance(600)
     history.slots(q.store, HOUR, clock.now())
@@ -178,6 +179,28 @@ def test_the_list_pages_through_what_matches_and_counts_by_status(q: PrismQ) -> 
     only_x = tasks_page(q, selection_of(pairs(type="x")))
     assert {tab.label: tab.count for tab in only_x.tabs}["Queued"] == len(ids) // 2
     assert tasks_page(q, selection_of(pairs(status="completed"))).tasks == []
+
+
+def test_a_free_search_looks_at_a_bounded_number_and_says_where_it_stopped(
+    q: PrismQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prismq.server.views.tasks.LOOKED_AT", 20)
+    monkeypatch.setattr("prismq.server.views.tasks._WINDOW", 5)
+    ids = [enqueue(q, payload=f'{{"n":"needle{n}"}}' if n in (0, 30) else '{"n":"hay"}') for n in range(50)]
+
+    first = tasks_page(q, selection_of(pairs(text="needle")))
+    second = tasks_page(q, selection_of(pairs(text="needle")), first.next_before_id)
+    third = tasks_page(q, selection_of(pairs(text="needle")), second.next_before_id)
+
+    assert [[task.id for task in page.tasks] for page in (first, second, third)] == [[ids[30]], [], [ids[0]]]
+    assert [page.looked_at for page in (first, second, third)] == [20, 20, 0]
+    assert first.matching == "at least 1 task"
+    assert third.next_before_id is None
+    # With a status that an index holds, and few of them, all are searched.
+    assert [task.id for task in tasks_page(q, selection_of(pairs(text="needle", status="queued"))).tasks] == [
+        ids[30],
+        ids[0],
+    ]
 
 
 def test_a_selection_is_the_link_that_it_was_read_from() -> None:

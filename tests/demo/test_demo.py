@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -324,3 +326,44 @@ def test_type_and_encoding_follow_the_content(
 
     assert (facts.kind, facts.encoding) == (kind, encoding)
     assert (facts.lines, facts.words, facts.longest_line) == statistics
+
+
+def test_the_demo_tells_where_its_dashboard_is(shown: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    _, done = shown
+
+    assert re.search(r"Dashboard: http://127\.0\.0\.1:\d+\n", done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="a terminal is made of a pseudo-terminal, which is POSIX")
+@pytest.mark.parametrize("once", [False, True], ids=["until Ctrl-C", "--once"])
+def test_in_a_terminal_the_dashboard_stays_until_ctrl_c(once: bool, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.txt").write_text("one\n", encoding="utf-8")
+    ours, theirs = os.openpty()
+    words = command("files", *(["--once"] if once else []))
+    with subprocess.Popen(
+        words, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as demo:
+        os.close(theirs)
+        told, status = "", 0
+        while part := _read(ours):
+            told += part
+            if "Ctrl-C ends the demo" in told and not status:
+                address = re.search(r"http://127\.0\.0\.1:\d+", told)
+                assert address is not None
+                with urllib.request.urlopen(f"{address[0]}/", timeout=30) as answer:
+                    status = answer.status
+                demo.send_signal(signal.SIGINT)
+        os.close(ours)
+
+    assert demo.returncode == 0, told
+    assert status == (0 if once else 200)
+    assert ("The workers and the dashboard end." in told) is not once
+
+
+def _read(terminal: int) -> str:
+    """What it says next; nothing when it has ended."""
+    try:
+        return os.read(terminal, 65_536).decode(errors="replace")
+    except OSError:
+        return ""

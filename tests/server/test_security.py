@@ -322,6 +322,10 @@ def test_mounted_it_asks_for_tokens(q: PrismQ, stack: ExitStack) -> None:
     assert made.status_code == 201
     assert made.headers["location"] == f"/queue/api/v1/tasks/{made.json()['id']}"
     assert client.get(made.headers["location"], headers=token).status_code == 200
+    assert client.get("/open/api/v1/tasks").status_code == 200
+    assert (
+        client.post("/open/api/v1/queues/default/pause", headers={"origin": "http://evil.example"}).status_code == 403
+    )
     assert 'href="/queue/docs/style.css"' in client.get("/queue/docs").text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from prismq.app import PrismQ
-from prismq.server import problems
+from prismq.server import pages, problems
 from prismq.server.conditional import Conditional
 from prismq.server.guard import Limits, SecurityHeaders
 from prismq.server.problems import ProblemDocument
@@ -50,11 +49,8 @@ def create_app(q: PrismQ, settings: ServerSettings | None = None) -> FastAPI:
     problems.install(app)
     for part in _ROUTES:
         app.include_router(part.router, dependencies=[KNOWN_QUERY])
-    if settings.dashboard and importlib.util.find_spec("prismq.server.pages") is not None:
-        from prismq.server import pages
-
-        if hasattr(pages, "install"):
-            pages.install(app)
+    if settings.dashboard:
+        pages.install(app)
     app.add_middleware(Conditional)
     app.add_middleware(Limits, hosts=_hosts(settings), body_bytes_max=settings.max_body_bytes)
     app.add_middleware(SecurityHeaders)
@@ -77,6 +73,8 @@ def asgi_app(q: PrismQ, **settings: Any) -> FastAPI:
     asked for unless `auth="off"` says that the other one lets nobody in who should not be; then everybody is an admin.
     """
     auth = settings.pop("auth", "required")
+    if auth == "off":  # then the names it answers to are the other's business, too
+        settings.setdefault("allowed_hosts", ["*"])
     app = create_app(q, ServerSettings(auth=auth, **settings))
     app.state.services.accounts.trusts_mount = auth == "off"
     return app

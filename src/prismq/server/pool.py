@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 from prismq.server.problems import Problem
+from prismq.server.threads import Threads
 
 R = TypeVar("R")
 
@@ -29,7 +30,7 @@ class Pool:
     def __init__(
         self, threads: int, interrupt: Callable[[int], None], *, name: str = "prismq-http", waiting_max: int = 256
     ) -> None:
-        self._executor = ThreadPoolExecutor(threads, name)
+        self._threads = Threads(threads, name)
         self._interrupt = interrupt
         self._room = threads + waiting_max
         self._inside = 0
@@ -53,7 +54,7 @@ class Pool:
 
         loop = asyncio.get_running_loop()
         try:
-            future: Future[R] = self._executor.submit(run)
+            future: Future[R] = self._threads.submit(run)
         except RuntimeError as error:  # closed meanwhile
             raise Problem(503, "the server is stopping") from error
         self._inside += 1
@@ -85,4 +86,4 @@ class Pool:
 
     def close(self) -> None:
         """Take no more, and let what runs end."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._threads.close()

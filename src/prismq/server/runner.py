@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -48,11 +51,28 @@ def _bound(settings: ServerSettings) -> socket.socket:
         ) from error
 
 
+class _Server(uvicorn.Server):
+    """Ends with code 0 on Ctrl-C and SIGTERM, as a worker does: uvicorn's own would die of the signal it has obeyed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        names = [name for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+        before = {name: signal.signal(getattr(signal, name), self.handle_exit) for name in names}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(getattr(signal, name), handler)
+
+
 def _configured(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
     extra: dict[str, Any] = {}
     if settings.tls_certificate and settings.tls_key:
         extra = {"ssl_certfile": settings.tls_certificate, "ssl_keyfile": settings.tls_key}
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             access_log=False,

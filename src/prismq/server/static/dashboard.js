@@ -85,7 +85,7 @@ function options(chart, plot, state) {
         stroke: colour(`--c-${one.tone}`),
         width: 1.6,
         fill: one.filled ? colour(`--c-${one.tone}`).replace("rgb(", "rgba(").replace(")", ", 0.14)") : undefined,
-        points: { show: chart.x.length < 3 },
+        points: { show: (u) => u.data[0].length < 3 },
         spanGaps: false,
       })),
     ],

@@ -13,7 +13,7 @@ from prismq.server.views.history import History, Range, failures
 from prismq.server.views.selection import total
 
 STATUSES = ("dead_letter", "failed")
-LOOKED_AT = 1_000  # the newest, for the causes; the numbers by type are of all
+LOOKED_AT = 500  # the newest, for the causes; the numbers by type are of all
 
 
 @dataclass(frozen=True)

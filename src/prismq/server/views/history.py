@@ -17,6 +17,7 @@ from prismq.storage.contract import Outcomes, Store
 FAILED = ("failed", "dead_letter")
 _SETTLED_S = 150.0  # since a slot ended: workers write their last minute within seconds, hands within a booking
 _KEPT_S = 900.0  # what was ended by hand and counted late is seen after this at the latest
+_MOMENT_S = 30.0
 _SLOTS_MAX = 3_000  # a few hundred bytes for each queue in each
 
 
@@ -101,12 +102,13 @@ class History:
                 return found[1]
         # The slots of the books that both ends fall into belong to the window.
         slot = _summed(at, step_s, store.insight.outcomes(at, at + step_s - 1))
-        if at + step_s + _SETTLED_S < now:
-            with self._lock:
-                self._slots[key] = (now + _KEPT_S, slot)
-                self._slots.move_to_end(key)
-                while len(self._slots) > _SLOTS_MAX:
-                    self._slots.popitem(last=False)
+        # Of days, a moment is not seen on a chart; of minutes it is.
+        kept_s = _KEPT_S if at + step_s + _SETTLED_S < now else min(_MOMENT_S, step_s / 100)
+        with self._lock:
+            self._slots[key] = (now + kept_s, slot)
+            self._slots.move_to_end(key)
+            while len(self._slots) > _SLOTS_MAX:
+                self._slots.popitem(last=False)
         return slot
 
 

@@ -30,9 +30,20 @@ def _element(value: Any) -> str:
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def copy_lines(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as COPY takes them in its text form."""
-    return "\n".join(["\t".join(map(_field, row)) for row in rows]) + "\n"
+def copy_lines(columns: Iterable[Sequence[Any]]) -> str:
+    """Rows, given by their columns, as COPY takes them in its text form."""
+    return "\n".join(map("\t".join, zip(*map(_fields, columns), strict=True))) + "\n"
+
+
+def _fields(values: Sequence[Any]) -> Sequence[str]:
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return list(map(repr, values))
+    if kinds == {str}:
+        text = "\n".join(values)  # so that one search serves for all of them
+        if text.count("\n") == len(values) - 1 and not ("\\" in text or "\t" in text or "\r" in text):
+            return values
+    return list(map(_field, values))
 
 
 def _field(value: Any) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from itertools import islice, repeat
 from typing import Any
 
 from pydantic_core import to_json
@@ -213,10 +212,10 @@ def _copy(connection: Connection, rows: list[dict[str, Any]], at: datetime, by_s
         if not says_nothing or name in _REQUIRED or (name in _NOW and not by_server):
             told[column] = values
     sql = f"COPY task_queue (id, {', '.join(told)}, revision) FROM STDIN"
-    lines = zip(ids, *told.values(), repeat(1), strict=False)
+    columns = [ids, *told.values(), [1] * len(rows)]
     with connection.cursor() as cursor, cursor.copy(sql) as copy:
-        while piece := list(islice(lines, _COPY_PIECE)):
-            copy.write(copy_lines(piece))
+        for first in range(0, len(rows), _COPY_PIECE):
+            copy.write(copy_lines([column[first : first + _COPY_PIECE] for column in columns]))
     counts = Counter((row["queue"], row["type"], row["status"], row["band"]) for row in rows)
     connection.execute(_ADD_NEW_DEPTH, (at, *arrays((*key, tasks) for key, tasks in counts.items())))
     return [Enqueued(task_id, True) for task_id in ids]

@@ -137,5 +137,5 @@ class PostgresWorkerRegistry:
             return connection.execute(sql, params).fetchall()
 
     def _write(self, sql: str, params: Any) -> int:
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:  # one statement is a transaction of its own
             return connection.execute(sql, params).rowcount
