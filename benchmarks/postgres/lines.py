@@ -244,7 +244,7 @@ def pg_pickup(settings: Settings) -> Section:
     section = Section(
         "pg-pickup",
         "PostgreSQL: an idle worker: how soon it begins, what it costs",
-        "A worker in another process waits; every 20 to 40 ms one task is enqueued. The time runs from before "
+        "A worker in another process waits; every 40 to 80 ms one task is enqueued. The time runs from before "
         "`enqueue` is called to the first line of the handler, so two waits for the disk are part of it: the commit "
         "of the enqueue, and that of the claim. A raw insert in turn, on the same server, says what one such commit "
         f"takes. Idle cost is of the same process over {idle_s} s in which nothing happens: processor time, and every "

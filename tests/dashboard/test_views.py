@@ -11,6 +11,7 @@ from prismq import PrismQ
 from prismq.domain.errors import InvalidArgument, TaskNotFound, UnknownStatus
 from prismq.domain.outcome import storable
 from prismq.domain.redaction import Redactor
+from prismq.domain.span import TaskSpan
 from prismq.domain.status import TaskStatus
 from prismq.domain.task import NewTask, Task
 from prismq.domain.worker import WorkerStatus
@@ -24,7 +25,7 @@ from prismq.server.views.overview import overview
 from prismq.server.views.queues import queue_page, queues_page
 from prismq.server.views.schedules import schedules_page
 from prismq.server.views.selection import Pairs, action_of, ask, selection_of
-from prismq.server.views.story import story
+from prismq.server.views.story import story, waterfall
 from prismq.server.views.tasks import PAGE, tasks_page
 from prismq.server.views.values import preview, shown, trace_lines
 from prismq.server.views.workers import Gauges, worker_card, workers_page
@@ -494,3 +495,22 @@ def test_drawings_have_gaps_and_dots_and_nothing_too_narrow() -> None:
     chart = throughput([], HOUR, ())
     assert chart.is_empty
     assert storable(chart.to_json())
+
+
+def test_spans_are_a_waterfall_of_each_attempt() -> None:
+    spans = [
+        TaskSpan(1, "t1", "a", "sender", "task:execute", 100.0, 4.0),
+        TaskSpan(1, "t1", "b", "a", "SELECT", 101.0, 1.0, "error"),
+        TaskSpan(1, "t1", "c", "b", "inner", 101.5, 0.0),
+        TaskSpan(2, "t1", "d", None, "task:execute", 200.0, 0.0),
+    ]
+
+    [(first, trace_id, rows), (second, _, lonely)] = waterfall(spans)
+
+    assert (first, second, trace_id) == (1, 2, "t1")
+    assert [(row.span.name, row.depth, row.x) for row in rows] == [
+        ("task:execute", 0, 0.0), ("SELECT", 1, 0.25), ("inner", 2, 0.375),
+    ]  # fmt: skip
+    assert rows[1].width == 0.25
+    assert rows[2].width > 0
+    assert all(row.x + row.width <= 1 for row in [*rows, *lonely])

@@ -162,7 +162,8 @@ def test_each_command_that_the_summary_names_works(shown: tuple[Path, subprocess
     for line in named:
         words = [sys.executable, "-m", "prismq", *shlex.split(line)[1:]]
         asked = subprocess.run(words, cwd=here, capture_output=True, text=True, encoding="utf-8", timeout=60)
-        assert asked.returncode == 0, f"{line}\n{asked.stdout}{asked.stderr}"
+        # `status` ends with 1 where the queue is not healthy, as here, where nobody works any more.
+        assert asked.returncode in ((0, 1) if words[-1] == "status" else (0,)), f"{line}\n{asked.stdout}{asked.stderr}"
         assert asked.stdout.strip(), line
 
 

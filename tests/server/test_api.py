@@ -90,6 +90,11 @@ def test_statuses_in_the_spellings_of_people(client: TestClient, status: str) ->
     assert client.get("/api/v1/tasks?in_dlq=true&status=queued").json()["items"] == []
 
 
+@pytest.mark.parametrize("status", ["", ",", "queued,", " "])
+def test_no_status_does_not_mean_all(client: TestClient, status: str) -> None:
+    assert client.get("/api/v1/tasks", params={"status": status}).status_code == 422
+
+
 def test_an_unknown_status_is_named(client: TestClient) -> None:
     answer = client.get("/api/v1/tasks?status=runing")
     assert answer.status_code == 422

@@ -66,7 +66,7 @@ def _storable(value: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(_printable)]
 Key = Annotated[str, Field(min_length=1, max_length=KEY_CHARS_MAX), AfterValidator(_storable)]
 Text = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
-Statuses = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=20)]
+Statuses = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=20)]
 TaskId = Annotated[int, Path(ge=1, le=_ID_MAX, description="The task's id.", examples=[7])]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="How many at most.")]
 Cursor = Annotated[
@@ -239,8 +239,9 @@ def moment(epoch_s: float | None) -> datetime | None:
 
 
 def statuses_of(texts: Sequence[str]) -> tuple[str, ...]:
-    """Statuses in the spellings of people: any case, RUNNING, PENDING; several with commas. Raises UnknownStatus."""
-    names = [name for text in texts for name in text.split(",") if name.strip()]
+    """Statuses in the spellings of people: any case, RUNNING, PENDING; several with commas. Raises UnknownStatus: what
+    names none must not mean all."""
+    names = [name for text in texts for name in text.split(",")]
     return tuple(dict.fromkeys(parse_status(name).value for name in names))
 
 

@@ -134,7 +134,7 @@ def story(q: PrismQ, task_id: int, level: str = "DEBUG") -> Story:
         result=shown(task.result, q.redactor),
         progress=_progress(task),
         runs=_runs(q, task),
-        waterfall=_waterfall(q.spans(task_id)),
+        waterfall=waterfall(q.spans(task_id)),
         tags=[str(tag) for tag in json_list(task.tags)],
         waited_s=_between(task.run_after_utc, task.reserved_at_utc),
         run_s=_run_s(task, now),
@@ -206,7 +206,8 @@ def _runs(q: PrismQ, task: Task) -> list[Run]:
     ]  # fmt: skip
 
 
-def _waterfall(spans: Sequence[TaskSpan]) -> list[tuple[int, str, list[SpanRow]]]:
+def waterfall(spans: Sequence[TaskSpan]) -> list[tuple[int, str, list[SpanRow]]]:
+    """Attempt, trace id and rows of each attempt, in the order of the spans."""
     attempts: dict[tuple[int, str], list[TaskSpan]] = {}
     for span in spans:
         attempts.setdefault((span.attempt, span.trace_id), []).append(span)
