@@ -62,6 +62,7 @@ class Keeper:
         start = clock.monotonic()
         self._started = start
         self._renewed_at = start
+        self._watched_at = self._awake_since = self._renewed_at
         self._renew_every_s = min(options.lease_s / 3, options.heartbeat_s)
         self._renew_at = start + self._renew_every_s
         self._report_at = start + options.heartbeat_s
@@ -150,10 +151,15 @@ class Keeper:
     def _watch_lease(self, mono: float) -> None:
         """Once the store was out of reach for a whole lease, others may have the tasks: stop them and say why."""
         safe_s = self._options.lease_s
+        # Where a task has held the interpreter, nobody here could renew, and the supervisor did: what the store knows
+        # is asked first, and fencing guards the rest.
+        if mono - self._watched_at > safe_s / 12:
+            self._awake_since = mono
+        self._watched_at = mono
         stranded = [
             attempt
             for attempt in self._holder.held()
-            if mono - max(self._renewed_at, attempt.taken_mono) >= safe_s
+            if mono - max(self._renewed_at, attempt.taken_mono, self._awake_since) >= safe_s
             and not attempt.completed_within
             and attempt.tell_to_stop("lost", mono)
         ]
