@@ -209,7 +209,7 @@ def test_a_worker_whose_store_is_away_for_a_whole_lease_stops_its_tasks(tmp_path
         wait_until(lambda: handle.status == "processing", "its start is written", WAIT_S)
         holder.hold()
         assert stopped.wait(WAIT_S), "the task was not stopped although its lease is over"
-        assert worker.runtime.exit_wanted is not None
+        wait_until(lambda: worker.runtime.exit_wanted, "the worker wants to be replaced", WAIT_S)
         holder.release()
         assert handle.result(WAIT_S) == "done"
     assert seen.of(ev.LeaseLostEvent) or handle.task().attempts == 2

@@ -18,6 +18,7 @@ from prismq.worker.attempt import Attempt
 from prismq.worker.options import WorkerOptions
 
 _LOOK_S = 0.5  # for commands and cancellations; hints make it sooner
+_STARVED_S = 0.25  # woken so much too late, a thread was kept from running
 _QUIET_LOOK_S = 5.0  # the same where hints tell of them and each look is an exchange with a server
 _TICK_S = 0.05  # how late a timeout may be noticed
 _NUDGE_S = 0.01  # until an interrupt is tried again that met the task inside the queue's own code
@@ -62,7 +63,7 @@ class Keeper:
         start = clock.monotonic()
         self._started = start
         self._renewed_at = start
-        self._watched_at = self._awake_since = self._renewed_at
+        self._watch_due = self._awake_since = self._renewed_at
         self._renew_every_s = min(options.lease_s / 3, options.heartbeat_s)
         self._renew_at = start + self._renew_every_s
         self._report_at = start + options.heartbeat_s
@@ -97,7 +98,9 @@ class Keeper:
         """Stop what has lost its lease or outrun its time."""
         mono = self._clock.monotonic()
         self._watch_lease(mono)
-        return max(0.01, self._watch_attempts(mono))
+        wait_s = max(0.01, self._watch_attempts(mono))
+        self._watch_due = mono + wait_s
+        return wait_s
 
     def _renew(self, mono: float) -> None:
         held = {attempt.key: attempt for attempt in self._holder.held()}
@@ -153,9 +156,8 @@ class Keeper:
         safe_s = self._options.lease_s
         # Where a task has held the interpreter, nobody here could renew, and the supervisor did: what the store knows
         # is asked first, and fencing guards the rest.
-        if mono - self._watched_at > safe_s / 12:
+        if mono - self._watch_due > max(_STARVED_S, safe_s / 12):
             self._awake_since = mono
-        self._watched_at = mono
         stranded = [
             attempt
             for attempt in self._holder.held()
