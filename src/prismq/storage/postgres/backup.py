@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prismq.domain.errors import QueueBackupError
 from prismq.storage.contract import VerifiedCopy
-from prismq.storage.postgres.books import band_of
+from prismq.storage.entries import band_of
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.schema import migrations
 

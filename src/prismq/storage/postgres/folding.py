@@ -9,7 +9,7 @@ from typing import Any
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.sketch import Sketch
 from prismq.domain.times import from_epoch
-from prismq.storage.postgres.books import MINUTE_S, SPANS_S
+from prismq.storage.entries import MINUTE_S, SPANS_S
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.locks import alone
 from prismq.storage.postgres.queries import query

@@ -14,8 +14,9 @@ from pydantic_core import to_json
 from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.task import Enqueued, NewTask
 from prismq.domain.times import from_epoch
+from prismq.storage.entries import band_of
 from prismq.storage.postgres.arrays import array, arrays, copy_lines
-from prismq.storage.postgres.books import Statements, band_of
+from prismq.storage.postgres.books import Statements
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.guests import Guest
 from prismq.storage.postgres.queries import query

@@ -8,7 +8,7 @@ from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.times import from_epoch
 from prismq.storage.contract import ClaimRequest, Connections, HeldKey, Outcomes, ReadyRoute, Space
-from prismq.storage.postgres.books import SPANS_S
+from prismq.storage.entries import SPANS_S
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.folding import Sums, fold_deltas, many_wait
 from prismq.storage.postgres.outlook import ahead, ready_routes

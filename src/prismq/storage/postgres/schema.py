@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from importlib import resources
-from typing import NamedTuple
 
 from prismq.domain.errors import QueueSchemaError
+from prismq.storage.migrations import Migration, load_migrations
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 
 # Not `schema_migrations`: in a database shared with others that name is often taken.
@@ -20,27 +18,9 @@ _NOTE_APPLIED = "INSERT INTO :schema.prismq_migrations (version, name, checksum)
 _OURS = re.compile(r"^CREATE (?:TABLE|VIEW) :schema\.(\w+)", re.MULTILINE)
 
 
-class Migration(NamedTuple):
-    """A file `NNNN_name.sql`, in which `:schema` stands for the schema."""
-
-    version: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """Of the text with its line ends made the same on every system."""
-        return hashlib.sha256("\n".join(self.sql.splitlines()).encode()).hexdigest()[:16]
-
-
 def migrations() -> list[Migration]:
-    """Every migration of this version, in order."""
-    found = []
-    for file in resources.files("prismq.storage.postgres").joinpath("migrations").iterdir():
-        if file.name.endswith(".sql"):
-            number, _, name = file.name[: -len(".sql")].partition("_")
-            found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
-    return sorted(found)
+    """Every migration of this version, in order; `:schema` stands for the schema."""
+    return load_migrations("prismq.storage.postgres")
 
 
 def applied(database: PostgresDatabase) -> dict[int, str]:

@@ -12,7 +12,7 @@ import psycopg
 from prismq.domain.errors import LeaseLost, QueueBusyError, QueueDatabaseError
 from prismq.domain.lease import LogLine, Settlement
 from prismq.domain.limits import PROMOTE_CHUNK
-from prismq.domain.status import LEASED, TaskStatus
+from prismq.domain.status import TaskStatus
 from prismq.domain.times import from_epoch
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, Progress, RenewedLease
 from prismq.storage.postgres.arrays import arrays
@@ -22,6 +22,7 @@ from prismq.storage.postgres.claims import claim as take
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.guests import Guest
 from prismq.storage.postgres.queries import query
+from prismq.storage.settling import Held, expected_revision, is_remembered, judged, outcome_of
 
 _START = query("start")
 _COMPLETE = query("complete")
@@ -42,7 +43,6 @@ _RENEW = query("renew")
 _CANCEL_REQUESTS = query("cancel_requests")
 
 _WORD = {status: status.value for status in TaskStatus}  # Enum's own `value` is a call
-_WAITING_AGAIN = (TaskStatus.QUEUED, TaskStatus.SCHEDULED)
 _TRIES = 3
 _LIVELY_S = 1.0  # so soon after a claim there is probably more: no look first, which would cost a round trip
 
@@ -184,10 +184,10 @@ class _Rows:
             if entry.to is TaskStatus.PROCESSING:
                 starts.append(_start_row(entry, entry.lease.revision, skew))
             elif entry.to is TaskStatus.COMPLETED:
-                completions.append(_completion_row(entry, _expected(entry), entry.was, skew))
+                completions.append(_completion_row(entry, expected_revision(entry), entry.was, skew))
             else:
-                others.append(_settle_row(entry, _expected(entry), entry.was, skew))
-            if _is_remembered(entry):
+                others.append(_settle_row(entry, expected_revision(entry), entry.was, skew))
+            if is_remembered(entry):
                 attempts.append(_attempt_row(entry, skew))
         self.starts, self.completions, self.others, self.attempts = starts, completions, others, attempts
         self.logs = _log_rows(batch.logs, skew)
@@ -215,18 +215,7 @@ class _Writer:
 
     def record(self, batch: Batch, rows: _Rows) -> None:
         """What goes with it, once it is known that they did."""
-        alike: dict[tuple[str, str, int, TaskStatus], list[Settlement]] = {}
-        for entry in batch.settlements:
-            lease = entry.lease
-            if entry.to is TaskStatus.COMPLETED and entry.started_at is not None:
-                alike.setdefault((lease.queue, lease.type, lease.priority, entry.was), []).append(entry)
-                continue
-            before = "claimed" if entry.to is TaskStatus.PROCESSING else _WORD[entry.was]
-            self._record(entry, lease.queue, lease.type, lease.priority, before)
-        for (queue, type_, priority, was), entries in alike.items():
-            ids = [entry.lease.task_id for entry in entries]
-            self._ledger.move_all(ids, queue, type_, priority, _WORD[was], "completed")
-            self._ledger.ended_all(queue, type_, "completed", map(_spent, entries))
+        self._ledger.settled_all(batch.settlements)
         self._many(_ADD_ATTEMPTS, rows.attempts)
         self._many(_ADD_LOGS, rows.logs)
         self._rest(batch)
@@ -236,28 +225,17 @@ class _Writer:
         lost: set[tuple[int, int]] = set()
         gone: set[tuple[int, int | None]] = set()  # the same as (task, attempt), which is what log lines name
         self._progress(batch.progress)
-        for entry in batch.settlements:
-            lease = entry.lease
-            held = self._connection.execute(_HELD_STATE, (lease.task_id,)).fetchone()
-            if held is None or held[1] != lease.fencing_token:
+        for said in batch.settlements:
+            lease = said.lease
+            row = self._connection.execute(_HELD_STATE, (lease.task_id,)).fetchone()
+            held = None if row is None else Held._make(row)
+            is_lost, entry = judged(said, held)
+            if is_lost:
                 gone.add((lease.task_id, lease.attempt))
                 lost.add((lease.task_id, lease.fencing_token))
-                continue
-            status, _, revision, queue, type_, priority, asked_to_stop = held
-            status = TaskStatus(status)
-            if status not in LEASED:
-                # Written before, and the answer was lost on the way: once is enough. And a start may come
-                # after the end that the task's own transaction wrote.
-                if status is not entry.to and entry.to is not TaskStatus.PROCESSING:
-                    gone.add((lease.task_id, lease.attempt))
-                    lost.add((lease.task_id, lease.fencing_token))
-                continue
-            if entry.to is TaskStatus.PROCESSING and status is TaskStatus.PROCESSING:
-                continue
-            if entry.to in _WAITING_AGAIN and asked_to_stop:
-                entry = entry._replace(to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran")
-            self._write_one(entry, revision, status)
-            self._record(entry, queue, type_, priority, status.value)
+            if entry is not None and held is not None:
+                self._write_one(entry, held.revision, TaskStatus(held.status))
+                self._ledger.settled(entry, held.queue, held.type, held.priority, held.status)
         self._many(
             _ADD_LOGS_IF_TASK,
             _log_rows([line for line in batch.logs if (line.task_id, line.attempt) not in gone], self._skew),
@@ -272,27 +250,8 @@ class _Writer:
             self._many(_COMPLETE, [_completion_row(entry, revision, before, self._skew)])
         else:
             self._many(_SETTLE, [_settle_row(entry, revision, before, self._skew)])
-        if _is_remembered(entry):
+        if is_remembered(entry):
             self._many(_ADD_ATTEMPTS, [_attempt_row(entry, self._skew)])
-
-    def _record(self, entry: Settlement, queue: str, type_: str, priority: int, before: str) -> None:
-        lease, ledger = entry.lease, self._ledger
-        ledger.move(lease.task_id, queue, type_, priority, before, _WORD[entry.to])
-        if entry.to is TaskStatus.PROCESSING:
-            return
-        started = entry.started_at
-        ledger.ended(
-            queue,
-            type_,
-            outcome_of(entry),
-            attempts=lease.attempt,
-            wait_s=None if started is None else max(0.0, started - lease.run_after),
-            run_s=None if started is None else max(0.0, entry.at - started),
-        )
-        if entry.error is not None and entry.error.type == "TaskTimeout":
-            ledger.ended(queue, type_, "timed_out")
-        if entry.error is not None and entry.to is TaskStatus.FAILED and lease.attempt >= lease.max_attempts:
-            ledger.ended(queue, type_, "used_up")
 
     def _progress(self, progress: dict[int, Progress]) -> None:
         # Before the ends: a short task's last word comes with its end, and is written only while the lease is held.
@@ -308,32 +267,6 @@ class _Writer:
         if not rows:
             return None
         return self._connection.execute(sql, arrays(rows))
-
-
-def outcome_of(entry: Settlement) -> str:
-    """How the statistics call this end of an attempt."""
-    if entry.to is TaskStatus.COMPLETED:
-        return "completed"
-    if entry.to is TaskStatus.SCHEDULED:
-        return "retried" if entry.counts else "snoozed"
-    if entry.to is TaskStatus.QUEUED:
-        return "released"
-    return str(entry.to)
-
-
-def _is_remembered(entry: Settlement) -> bool:
-    return entry.to is not TaskStatus.PROCESSING and (entry.error is not None or entry.to is TaskStatus.CANCELLED)
-
-
-def _spent(entry: Settlement) -> tuple[int, float, float]:
-    lease, at = entry.lease, entry.at
-    started = at if entry.started_at is None else entry.started_at
-    return lease.attempt, max(0.0, started - lease.run_after), max(0.0, at - started)
-
-
-def _expected(entry: Settlement) -> int:
-    # A start that was written raised the revision once since the claim.
-    return entry.lease.revision + (entry.was is TaskStatus.PROCESSING)
 
 
 def _at(epoch_s: float | None, skew: float) -> float | None:

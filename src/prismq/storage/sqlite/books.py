@@ -6,21 +6,15 @@ They cover tasks with id <= booked_id. A Ledger is one transaction's entries, su
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
 
 from prismq.domain.limits import BOOK_CHUNK
-from prismq.domain.sketch import Sketch, bin_of
-from prismq.domain.status import check_transition
 from prismq.domain.times import epoch_to_text, text_to_epoch
+from prismq.storage.entries import MINUTE_S, Entries
 from prismq.storage.sqlite.queries import query
 
-MINUTE_S = 60
 # `now` was read before the writer's lock was had; a row enqueued in between is ready all the same. A queued row
 # with a time of its own, which only a hand can write, may so begin a second early.
 READY_SLACK_S = 1.0
-# The lengths that a slot of the statistics may have; with age they fold from each into the next.
-SPANS_S = (MINUTE_S, 600, 3600)
 
 _TAIL_SPAN = query("tail_span")
 _TAIL_END = query("tail_end")
@@ -29,11 +23,6 @@ _MEND_TAIL = query("mend_tail")
 _SET_BOOKED = query("set_booked")
 _ADD_DEPTH = query("add_depth")
 _ADD_STATS = query("add_stats")
-
-
-def band_of(priority: int) -> str:
-    """The books keep three bands, not every number that somebody may use as a priority."""
-    return "high" if priority < 100 else "normal" if priority == 100 else "low"
 
 
 def slot_of(now: float) -> str:
@@ -49,26 +38,13 @@ def is_slot(text: str) -> bool:
         return False
 
 
-class _Ended:
-    """One (slot, queue, type, outcome) of the statistics."""
-
-    __slots__ = ("attempts", "retried", "run", "run_s", "tasks", "wait", "wait_s")
-
-    def __init__(self) -> None:
-        self.tasks = self.attempts = self.retried = 0
-        self.wait_s = self.run_s = 0.0
-        self.wait, self.run = Sketch(), Sketch()
-
-
-class Ledger:
+class Ledger(Entries):
     """What one write transaction changes in the books. Open it first: it books the new rows."""
 
     def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+        super().__init__()
         self._connection = connection
         self._slot = slot_of(now)
-        self._depth: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
-        self._moved: defaultdict[tuple[str, str, int, str, str], int] = defaultdict(int)
-        self._ended: defaultdict[tuple[str, str, str], _Ended] = defaultdict(_Ended)
         self.booked_rows = 0  # by this ledger
         self.booked_id = self._book_tail(epoch_to_text(now + READY_SLACK_S))
 
@@ -93,97 +69,11 @@ class Ledger:
             connection.execute(_ADD_STATS, (slot, MINUTE_S, queue, type_, "enqueued", count, 0, 0, 0, 0, None, None, 0))
         return int(until)
 
-    def move(self, task_id: int, queue: str, type_: str, priority: int, before: str, after: str) -> None:
-        """A task went from one status to another. New rows above the booked ones are counted later, as they are.
-
-        Raises InvalidTransition, and with it undoes the transaction, where the life of a task does not allow it.
-        """
-        check_transition(task_id, before, after)
-        if task_id <= self.booked_id:
-            self._moved[queue, type_, priority, before, after] += 1
-
-    def move_all(self, ids: Sequence[int], queue: str, type_: str, priority: int, before: str, after: str) -> None:
-        """The same for many tasks that are alike. `ids` is not empty."""
-        check_transition(ids[0], before, after)
-        booked = self.booked_id
-        self._moved[queue, type_, priority, before, after] += sum([task_id <= booked for task_id in ids])
-
-    def change(self, task_id: int, queue: str, type_: str, before: tuple[str, int], after: tuple[str, int]) -> None:
-        """The same for a (status, priority) that became another; the status may be the same."""
-        if before[0] != after[0]:
-            check_transition(task_id, before[0], after[0])
-        if task_id <= self.booked_id:
-            self._depth[queue, type_, before[0], band_of(before[1])] -= 1
-            self._depth[queue, type_, after[0], band_of(after[1])] += 1
-
-    def ended(
-        self,
-        queue: str,
-        type_: str,
-        outcome: str,
-        *,
-        attempts: int = 0,
-        wait_s: float | None = None,
-        run_s: float | None = None,
-    ) -> None:
-        """An attempt or a task ended as `outcome`; times in seconds, where the handler ran."""
-        entry = self._ended[queue, type_, outcome]
-        entry.tasks += 1
-        entry.attempts += attempts
-        if attempts > 1:
-            entry.retried += 1
-        if wait_s is not None:
-            entry.wait_s += wait_s
-            entry.wait.add(wait_s)
-        if run_s is not None:
-            entry.run_s += run_s
-            entry.run.add(run_s)
-
-    def ended_all(self, queue: str, type_: str, outcome: str, ends: Iterable[tuple[int, float, float]]) -> None:
-        """The same for many whose handlers ran: (attempts, wait in seconds, run in seconds) of each."""
-        entry = self._ended[queue, type_, outcome]
-        wait_bins, run_bins = entry.wait.bins, entry.run.bins
-        for attempts, wait_s, run_s in ends:
-            entry.tasks += 1
-            entry.attempts += attempts
-            if attempts > 1:
-                entry.retried += 1
-            entry.wait_s += wait_s
-            entry.run_s += run_s
-            number = bin_of(wait_s)
-            wait_bins[number] = wait_bins.get(number, 0) + 1
-            number = bin_of(run_s)
-            run_bins[number] = run_bins.get(number, 0) + 1
-
     def close(self) -> None:
         """Write what was summed; the last thing before the commit."""
-        for (queue, type_, priority, before, after), tasks in self._moved.items():
-            band = band_of(priority)
-            self._depth[queue, type_, before, band] -= tasks
-            self._depth[queue, type_, after, band] += tasks
-        changed = [(*key, delta) for key, delta in self._depth.items() if delta]
+        changed = self._depth_rows()
         if changed:
             self._connection.executemany(_ADD_DEPTH, changed)
         if self._ended:
             slot = self._slot
-            self._connection.executemany(
-                _ADD_STATS,
-                [
-                    (
-                        slot,
-                        MINUTE_S,
-                        queue,
-                        type_,
-                        outcome,
-                        e.tasks,
-                        e.attempts,
-                        e.retried,
-                        e.wait_s,
-                        e.run_s,
-                        e.wait.to_json() if e.wait.count else None,
-                        e.run.to_json() if e.run.count else None,
-                        0,
-                    )
-                    for (queue, type_, outcome), e in self._ended.items()
-                ],
-            )
+            self._connection.executemany(_ADD_STATS, [(slot, MINUTE_S, *row, 0) for row in self._stats_rows()])

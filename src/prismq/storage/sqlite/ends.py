@@ -10,7 +10,7 @@ from typing import Any
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.sketch import Sketch
 from prismq.storage.contract import Outcomes
-from prismq.storage.sqlite.books import MINUTE_S
+from prismq.storage.entries import MINUTE_S
 from prismq.storage.sqlite.queries import query
 
 _UNBOOKED = query("unbooked_ends")

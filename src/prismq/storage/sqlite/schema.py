@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-from importlib import resources
-from typing import NamedTuple
 
 from prismq.domain.errors import QueueSchemaError
+from prismq.storage.migrations import Migration, load_migrations
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.pragmas import APPLICATION_ID
 
 
-class Migration(NamedTuple):
-    """A file `NNNN_name.sql`."""
-
-    version: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """Of the text with its line ends made the same on every system."""
-        return hashlib.sha256("\n".join(self.sql.splitlines()).encode()).hexdigest()[:16]
-
-
 def migrations() -> list[Migration]:
     """Every migration of this version, in order."""
-    found = []
-    for file in resources.files("prismq.storage.sqlite").joinpath("migrations").iterdir():
-        if file.name.endswith(".sql"):
-            number, _, name = file.name[: -len(".sql")].partition("_")
-            found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
-    return sorted(found)
+    return load_migrations("prismq.storage.sqlite")
 
 
 def applied(database: QueueDatabase) -> dict[int, str]:

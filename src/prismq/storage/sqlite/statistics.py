@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from prismq.domain.sketch import Sketch
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Outcomes
-from prismq.storage.sqlite.books import MINUTE_S, SPANS_S
+from prismq.storage.entries import MINUTE_S, SPANS_S
 from prismq.storage.sqlite.queries import query
 
 # Entries that are taken in by one transaction: to merge the bins of one takes some 0.2 ms, and writers wait.

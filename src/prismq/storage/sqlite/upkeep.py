@@ -12,7 +12,8 @@ from prismq.domain.status import TaskStatus
 from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import ExpiredLease, Retention
 from prismq.storage.contract.upkeep import Archiver
-from prismq.storage.sqlite.books import SPANS_S, Ledger
+from prismq.storage.entries import SPANS_S
+from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.ends import book_ends, ends_wait
 from prismq.storage.sqlite.queries import query

@@ -11,9 +11,10 @@ from typing import Any
 from prismq.domain.errors import LeaseLost, QueueDatabaseError
 from prismq.domain.lease import LogLine, Settlement
 from prismq.domain.limits import PROMOTE_CHUNK
-from prismq.domain.status import LEASED, TaskStatus
+from prismq.domain.status import TaskStatus
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, RenewedLease
+from prismq.storage.settling import Held, expected_revision, is_remembered, judged, outcome_of
 from prismq.storage.sqlite.blocks import execute_blocks
 from prismq.storage.sqlite.books import READY_SLACK_S, Ledger
 from prismq.storage.sqlite.claims import claim as take
@@ -40,7 +41,6 @@ _RENEW = query("renew")
 _CANCEL_REQUESTS = query("cancel_requests")
 
 _WORD = {status: status.value for status in TaskStatus}  # Enum's own `value` is a call
-_WAITING_AGAIN = (TaskStatus.QUEUED, TaskStatus.SCHEDULED)
 
 
 class _Mismatch(Exception):
@@ -175,13 +175,14 @@ class _Rows:
         self.starts: list[tuple[Any, ...]] = []
         self.completions: list[tuple[Any, ...]] = []
         self.others: list[tuple[Any, ...]] = []
+        self.attempts = [_attempt_row(entry) for entry in batch.settlements if is_remembered(entry)]
         for entry in batch.settlements:
             if entry.to is TaskStatus.PROCESSING:
                 self.starts.append(_start_row(entry, entry.lease.revision))
             elif entry.to is TaskStatus.COMPLETED:
-                self.completions.append(_completion_row(entry, _expected(entry), entry.was))
+                self.completions.append(_completion_row(entry, expected_revision(entry), entry.was))
             else:
-                self.others.append(_settle_row(entry, _expected(entry), entry.was))
+                self.others.append(_settle_row(entry, expected_revision(entry), entry.was))
         self.logs = _log_rows(batch.logs)
 
 
@@ -199,18 +200,8 @@ class _Writer:
         if execute_blocks(self._connection, _COMPLETE, rows.completions) != len(rows.completions):
             raise _Mismatch
         self._expect(_SETTLE, rows.others)
-        alike: dict[tuple[str, str, int, TaskStatus], list[Settlement]] = {}
-        for entry in batch.settlements:
-            lease = entry.lease
-            if entry.to is TaskStatus.COMPLETED and entry.started_at is not None:
-                alike.setdefault((lease.queue, lease.type, lease.priority, entry.was), []).append(entry)
-                continue
-            before = "claimed" if entry.to is TaskStatus.PROCESSING else _WORD[entry.was]
-            self._record(entry, lease.queue, lease.type, lease.priority, before)
-        for (queue, type_, priority, was), entries in alike.items():
-            ids = [entry.lease.task_id for entry in entries]
-            self._ledger.move_all(ids, queue, type_, priority, _WORD[was], "completed")
-            self._ledger.ended_all(queue, type_, "completed", map(_spent, entries))
+        self._ledger.settled_all(batch.settlements)
+        self._connection.executemany(_ADD_ATTEMPT, rows.attempts)
         execute_blocks(self._connection, _ADD_LOG, rows.logs)
         self._rest(batch)
         return frozenset()
@@ -224,27 +215,17 @@ class _Writer:
         lost: set[tuple[int, int]] = set()
         gone: set[tuple[int, int | None]] = set()  # the same as (task, attempt), which is what log lines name
         self._progress(batch)
-        for entry in batch.settlements:
-            lease = entry.lease
-            held = self._connection.execute(_HELD_STATE, (lease.task_id,)).fetchone()
-            if held is None or held["fencing_token"] != lease.fencing_token:
+        for said in batch.settlements:
+            lease = said.lease
+            row = self._connection.execute(_HELD_STATE, (lease.task_id,)).fetchone()
+            held = None if row is None else Held._make(row)
+            is_lost, entry = judged(said, held)
+            if is_lost:
                 gone.add((lease.task_id, lease.attempt))
                 lost.add((lease.task_id, lease.fencing_token))
-                continue
-            status = TaskStatus(held["status"])
-            if status not in LEASED:
-                # Written before, and the answer was lost on the way: once is enough. And a start may come
-                # after the end that the task's own transaction wrote.
-                if status is not entry.to and entry.to is not TaskStatus.PROCESSING:
-                    gone.add((lease.task_id, lease.attempt))
-                    lost.add((lease.task_id, lease.fencing_token))
-                continue
-            if entry.to is TaskStatus.PROCESSING and status is TaskStatus.PROCESSING:
-                continue
-            if entry.to in _WAITING_AGAIN and held["cancel_requested_utc"] is not None:
-                entry = entry._replace(to=TaskStatus.CANCELLED, run_after=None, reason="cancelled while it ran")
-            self._write_one(entry, held["revision"], status)
-            self._record(entry, held["queue"], held["type"], held["priority"], status.value)
+            if entry is not None and held is not None:
+                self._write_one(entry, held.revision, TaskStatus(held.status))
+                self._ledger.settled(entry, held.queue, held.type, held.priority, held.status)
         kept = [line for line in batch.logs if (line.task_id, line.attempt) not in gone]
         self._connection.executemany(_ADD_LOG_IF_TASK, _log_rows(kept))
         self._rest(batch)
@@ -257,26 +238,7 @@ class _Writer:
             self._connection.execute(_COMPLETE, _completion_row(entry, revision, before))
         else:
             self._connection.execute(_SETTLE, _settle_row(entry, revision, before))
-
-    def _record(self, entry: Settlement, queue: str, type_: str, priority: int, before: str) -> None:
-        lease, ledger = entry.lease, self._ledger
-        ledger.move(lease.task_id, queue, type_, priority, before, _WORD[entry.to])
-        if entry.to is TaskStatus.PROCESSING:
-            return
-        started = entry.started_at
-        ledger.ended(
-            queue,
-            type_,
-            outcome_of(entry),
-            attempts=lease.attempt,
-            wait_s=None if started is None else max(0.0, started - lease.run_after),
-            run_s=None if started is None else max(0.0, entry.at - started),
-        )
-        if entry.error is not None and entry.error.type == "TaskTimeout":
-            ledger.ended(queue, type_, "timed_out")
-        if entry.error is not None or entry.to is TaskStatus.CANCELLED:
-            if entry.to is TaskStatus.FAILED and lease.attempt >= lease.max_attempts:
-                ledger.ended(queue, type_, "used_up")
+        if is_remembered(entry):
             self._connection.execute(_ADD_ATTEMPT, _attempt_row(entry))
 
     def _progress(self, batch: Batch) -> None:
@@ -294,29 +256,6 @@ class _Writer:
             self._connection.executemany(
                 _SET_RESULT, [(text, task_id, token) for task_id, token, text in batch.results]
             )
-
-
-def outcome_of(entry: Settlement) -> str:
-    """How the statistics call this end of an attempt."""
-    if entry.to is TaskStatus.COMPLETED:
-        return "completed"
-    if entry.to is TaskStatus.SCHEDULED:
-        return "retried" if entry.counts else "snoozed"
-    if entry.to is TaskStatus.QUEUED:
-        return "released"
-    return str(entry.to)
-
-
-def _spent(entry: Settlement) -> tuple[int, float, float]:
-    lease, at = entry.lease, entry.at
-    started = at if entry.started_at is None else entry.started_at
-    wait_s, run_s = started - lease.run_after, at - started
-    return lease.attempt, max(0.0, wait_s), max(0.0, run_s)
-
-
-def _expected(entry: Settlement) -> int:
-    # A start that was written raised the revision once since the claim.
-    return entry.lease.revision + (entry.was is TaskStatus.PROCESSING)
 
 
 def _text(epoch_s: float | None) -> str | None:
