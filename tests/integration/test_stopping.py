@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,11 @@ from prismq.domain import events as ev
 from tests.helpers.processes import wait_until
 from tests.integration import tasks
 from tests.integration.support import WAIT_S, Gate, Seen, a_worker, wait_status
+
+
+def busy_until(when: float) -> None:
+    while time.monotonic() < when:
+        time.sleep(0.01)
 
 
 def test_an_async_task_that_outlasts_its_timeout_is_cancelled_and_the_error_says_so(q: PrismQ) -> None:
@@ -97,6 +103,43 @@ def test_an_async_task_is_cancelled_while_it_runs(q: PrismQ, seen: Seen) -> None
     [event] = seen.of(ev.TaskCancelledEvent)
     assert "coroutine was cancelled" in event.reason
     assert handle.task().attempts == 1
+
+
+@pytest.mark.parametrize("asked_by", ["timeout", "cancel"])
+def test_an_interrupt_that_strikes_where_python_drops_it_is_raised_again(
+    q: PrismQ, seen: Seen, monkeypatch: pytest.MonkeyPatch, asked_by: str
+) -> None:
+    dropped: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: dropped.append(str(unraisable.exc_value)))
+    inside = threading.Event()
+    struck = threading.Event()
+
+    class Thing:
+        def __del__(self) -> None:
+            inside.set()
+            try:
+                busy_until(time.monotonic() + WAIT_S)
+            finally:
+                struck.set()
+
+    class Other:
+        def __del__(self) -> None:
+            raise ValueError("not ours")
+
+    @q.task(timeout=0.2 if asked_by == "timeout" else None, max_attempts=1)
+    def job() -> None:
+        Other()
+        Thing()
+        busy_until(time.monotonic() + 2 * WAIT_S)
+
+    with a_worker(q):
+        handle = job.enqueue()
+        if asked_by == "cancel":
+            assert inside.wait(WAIT_S)
+            handle.cancel()
+        assert wait_status(handle, "dead_letter" if asked_by == "timeout" else "cancelled")
+    assert struck.is_set()
+    assert dropped == ["not ours"]
 
 
 def test_a_plain_task_is_interrupted_while_it_runs(q: PrismQ, seen: Seen) -> None:

@@ -21,9 +21,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_gate", "_interrupt", "completed_within", "deadline", "ended", "extra", "handler", "lease", "logs_left",
-        "offered", "renewals", "started_at", "started_mono", "stop_why", "stopped_mono", "stuck_told", "taken_mono",
-        "transport", "undelivered", "was",
+        "_gate", "_interrupt", "astray", "completed_within", "deadline", "ended", "extra", "handler", "lease",
+        "logs_left", "offered", "renewals", "started_at", "started_mono", "stop_why", "stopped_mono", "stuck_told",
+        "taken_mono", "transport", "undelivered", "was",
     )  # fmt: skip
 
     def __init__(self, lease: Lease, handler: Handler | None, taken_mono: float = 0.0) -> None:
@@ -45,6 +45,7 @@ class Attempt:
         self.renewals = 0  # of the lease, as far as they were logged
         self.extra: dict[str, Any] | None = None  # for its lines: what it bound, and its trace ids
         self._gate = threading.Lock()
+        self.astray = False  # an interrupt was raised where no exception can get out; set without the gate
         self.undelivered = False  # told to stop, but `interrupt` could not be made yet
         self._interrupt: Callable[[Why], bool] | None = None
 
@@ -96,7 +97,8 @@ class Attempt:
     def nudge(self) -> bool:
         """Try again to deliver an interrupt; True where there is none left to deliver."""
         with self._gate:
-            if self.undelivered and not self.ended and self._interrupt is not None and self.stop_why is not None:
+            due = self.undelivered or self.astray
+            if due and not self.ended and self._interrupt is not None and self.stop_why is not None:
                 self.undelivered = not self._interrupt(self.stop_why)
             return not self.undelivered or self.ended
 

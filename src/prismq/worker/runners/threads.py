@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 
-from prismq.domain.errors import TaskCancelled, TaskTimeout
-from prismq.storage import shield
-from prismq.worker.attempt import Attempt, Ending, Why
+from prismq.domain.errors import TaskCancelled
+from prismq.worker.attempt import Attempt, Ending
 from prismq.worker.capture import finish_output
 from prismq.worker.context import TaskContext, bind, unbind
 from prismq.worker.runners.base import (
@@ -24,14 +20,8 @@ from prismq.worker.runners.base import (
     handler_of,
     surrounded,
 )
+from prismq.worker.runners.interrupts import Interrupter, watch_for_lost_interrupts
 from prismq.worker.slots import Slots
-
-_EXCEPTIONS: dict[Why, type[BaseException]] = {
-    "cancel": TaskCancelled,
-    "timeout": TaskTimeout,
-    "lost": TaskCancelled,
-    "shutdown": TaskCancelled,
-}
 
 
 class ThreadRunner:
@@ -50,6 +40,7 @@ class ThreadRunner:
         self._surroundings = surroundings
         self._run_in_process = run_in_process
         self._number = 0
+        watch_for_lost_interrupts()
         slots.start_thread = self._start_thread
 
     def _start_thread(self) -> None:
@@ -85,33 +76,16 @@ class ThreadRunner:
     def _run(self, attempt: Attempt) -> Ending:
         surroundings = self._surroundings
         clock = surroundings.clock
-        thread_id = threading.get_ident()
-
-        def interrupt(why: Why) -> bool:
-            if attempt.transport and not shield.waits(thread_id):  # the thread has met the word that was left for it
-                return True
-            attempt.transport = "its thread was interrupted"
-            if _inside_the_queue(thread_id):
-                shield.leave_word(thread_id, _EXCEPTIONS[why])
-                return False
-            shield.take_back(thread_id)
-            _raise_in(thread_id, _EXCEPTIONS[why])
-            if _inside_the_queue(thread_id):  # it went on between the look and the word
-                _raise_in(thread_id, None)
-                shield.leave_word(thread_id, _EXCEPTIONS[why])
-                return False
-            return True
-
+        interrupter = Interrupter(attempt)
         try:
-            if not attempt.open_gate(interrupt, clock.now(), clock.monotonic()):
+            if not attempt.open_gate(interrupter.interrupt, clock.now(), clock.monotonic()):
                 return failed(attempt, TaskCancelled("told to stop before it began"), surroundings)
             surroundings.journal.started(attempt)
             try:
                 value = self._call(attempt)
             finally:
                 if attempt.close_gate():
-                    shield.take_back(thread_id)
-                    _raise_in(thread_id, None)
+                    interrupter.take_back()
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises, SystemExit too, ends its attempt
             return failed(attempt, error, surroundings)
         return completed(attempt, value, surroundings)
@@ -131,26 +105,3 @@ class ThreadRunner:
             if surroundings.capture.output:
                 finish_output(context)
             unbind(token)
-
-
-def _inside_the_queue(thread_id: int) -> bool:
-    """Whether a thread is in code of ours that must not be left half-way: it may hold the writer's lock."""
-    frame: FrameType | None = sys._current_frames().get(thread_id)
-    while frame is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        if name.startswith("prismq.storage.") or name == "prismq.client.sender":
-            return True
-        if name == __name__:  # the handler was called from here: all above is its own
-            return False
-        frame = frame.f_back
-    return False
-
-
-def _raise_in(thread_id: int, kind: type[BaseException] | None) -> None:
-    """Have `kind` raised in a thread at its next bytecode; None takes back one that has not been raised yet.
-
-    docs.python.org/3/c-api/init.html, PyThreadState_SetAsyncExc. A thread that waits in C is not reached.
-    """
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread_id), ctypes.py_object(kind) if kind is not None else None
-    )
