@@ -476,7 +476,7 @@ def test_a_traceback_is_told_apart_line_by_line() -> None:
     text = (
         "Traceback (most recent call last):\n"
         '  File "/x/site-packages/lib.py", line 1, in call\n    run()\n'
-        '  File "/home/me/app.py", line 2, in handler\n    raise ValueError("no")\n'
+        '  File "/srv/shop/app.py", line 2, in handler\n    raise ValueError("no")\n'
         "shop.errors.OutOfStock: no\n"
     )
 
