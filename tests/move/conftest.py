@@ -10,7 +10,8 @@ import pytest
 
 from prismq.clock import SYSTEM_CLOCK
 from prismq.storage.contract import Store
-from prismq.storage.move import Move, Step
+from prismq.storage.copying import Step
+from prismq.storage.move import Move
 from tests.helpers.engines import ENGINES, Engine
 
 PAIRS = [(a, b) for a in ENGINES for b in ENGINES]

@@ -12,7 +12,7 @@ import sys
 import threading
 
 from prismq.clock import SYSTEM_CLOCK
-from prismq.storage import move
+from prismq.storage import copying, move
 from prismq.storage.open import open_store
 
 
@@ -20,10 +20,10 @@ def main(arguments: list[str]) -> None:
     """Move."""
     source, target = open_store(*arguments[:2]), open_store(*arguments[2:4])
     step, delay_s = int(arguments[4]), float(arguments[5])
-    move._ROWS = 25
+    copying._ROWS = 25
     steps = 0
 
-    def report(_: move.Step) -> None:
+    def report(_: copying.Step) -> None:
         nonlocal steps
         steps += 1
         if steps == step:

@@ -13,10 +13,11 @@ from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.task import NewTask, TaskFilter
 from prismq.domain.times import from_epoch
 from prismq.domain.worker import Worker
-from prismq.storage import move as procedure
+from prismq.storage import copying
 from prismq.storage.contract import Store
 from prismq.storage.contract.transfer import LEFT, MOVED, MoveState
-from prismq.storage.move import Move, Step, abort
+from prismq.storage.copying import Step
+from prismq.storage.move import Move, abort
 from prismq.storage.sqlite.store import SqliteStore
 from tests.helpers.engines import Engine
 from tests.helpers.moving import differences, fill, rows_of
@@ -144,7 +145,7 @@ def test_nothing_can_be_written_to_a_target_that_is_not_complete(pair: Pair) -> 
 def test_what_changes_while_everything_is_copied_arrives_as_it_is_in_the_end(
     pair: Pair, engines: Callable[[str], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(procedure, "_ROWS", 20)
+    monkeypatch.setattr(copying, "_ROWS", 20)
     filled(pair.source, engines)
     keyed = enqueue(pair.source, idempotency_key="wanders")
     first = enqueue(pair.source)
@@ -175,7 +176,7 @@ def test_what_changes_while_everything_is_copied_arrives_as_it_is_in_the_end(
 
 
 def test_an_enqueue_meanwhile_is_refused_or_arrives(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(procedure, "_ROWS", 50)
+    monkeypatch.setattr(copying, "_ROWS", 50)
     client = pair.source_engine.another()
     for _ in range(200):
         enqueue(pair.source)

@@ -18,7 +18,8 @@ from prismq.cli.selection import confirm
 if TYPE_CHECKING:
     from prismq.config import DatabaseTarget
     from prismq.storage.contract import Store
-    from prismq.storage.move import Moved, Obstacle, Plan, Step
+    from prismq.storage.copying import Obstacle, Step
+    from prismq.storage.move import Moved, Plan
 
 
 def register(app: typer.Typer) -> None:

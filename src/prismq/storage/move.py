@@ -18,34 +18,18 @@ from prismq.domain.words import duration, listed, plural
 from prismq.storage.contract import Store
 from prismq.storage.contract.transfer import (
     MOVED,
-    Key,
-    Kind,
     MoveMark,
     MoveState,
-    Progress,
-    Row,
     Shape,
     Table,
 )
+from prismq.storage.copying import Compared, Copier, Obstacle, Step
 from prismq.storage.quieting import Quieting, live_workers, wait
-from prismq.storage.sameness import CHECKSUMS, checksum, sameness
 
-# A piece is read, compared and written in one transaction: it has to fit into memory, and hold nobody up for long.
-_ROWS, _BYTES = 1_000, 8_388_608
-_ALL = 1 << 31  # rows, or bytes: no bound
-_EXAMPLES = 20
 _ENDING_S = 30.0  # how long drained workers, who have nothing left to do, are waited for
 _SETTLING_S = 60.0
 _COPY = "copy"
 _COPIES = 2  # the second is for what was added at the end during the first, so that less is left for the stop
-
-
-class Step(NamedTuple):
-    """What the move does now: `what` for people, `done` of `total` rows (None: not counted)."""
-
-    what: str
-    done: int = 0
-    total: int | None = None
 
 
 class Counted(NamedTuple):
@@ -54,17 +38,6 @@ class Counted(NamedTuple):
     table: str
     rows: int
     left_out: int
-
-
-class Obstacle(NamedTuple):
-    """Values that the target cannot hold as they are."""
-
-    table: str
-    column: str
-    reason: str
-    remedy: str
-    rows: int
-    examples: list[Key]  # the keys of some
 
 
 class Plan(NamedTuple):
@@ -78,14 +51,6 @@ class Plan(NamedTuple):
     obstacles: list[Obstacle]
     state: MoveState | None  # of an unfinished move that would go on
     target_is_new: bool  # no queue there yet
-
-
-class Compared(NamedTuple):
-    """A table that is the same in both databases. `checksum` is in hexadecimal."""
-
-    table: str
-    rows: int
-    checksum: str
 
 
 class Moved(NamedTuple):
@@ -115,6 +80,7 @@ class Move:
         self._names = names
         self._clock = clock
         self._report = report
+        self._copier = Copier(self._from, self._to, names, report)
 
     # -- looking
 
@@ -130,7 +96,7 @@ class Move:
             space.free if space is not None else None,
             self._from.held(),
             [worker.worker_id for worker in live_workers(self._source, self._clock.now())],
-            self._obstacles(tables),
+            self._copier.obstacles(self._present(), sum(one.rows for one in tables)),
             mark.state if mark is not None else None,
             new,
         )
@@ -192,44 +158,6 @@ class Move:
             )
         return False
 
-    def _obstacles(self, tables: Sequence[Counted]) -> list[Obstacle]:
-        """Every value of the source that the target cannot hold."""
-        found: dict[tuple[str, str, str, str], Obstacle] = {}
-        total, done = sum(one.rows for one in tables), 0
-        for table in self._present():
-            shape = self._shape(table)
-            if all(kind is Kind.ANY for kind in shape.kinds):
-                continue
-            for piece in self._pieces(shape):
-                for row in piece:
-                    for column, reason, remedy in self._to.unfit(shape, row):
-                        entry = found.setdefault(
-                            (table.name, column, reason, remedy),
-                            Obstacle(table.name, column, reason, remedy, 0, []),
-                        )
-                        if len(entry.examples) < _EXAMPLES:
-                            entry.examples.append(shape.key_of(row))
-                        found[table.name, column, reason, remedy] = entry._replace(rows=entry.rows + 1)
-                done += len(piece)
-                self._report(Step(f"looking at {table.name}", done, max(total, done)))
-        return list(found.values())
-
-    def _pieces(self, shape: Shape, after: Key | None = None) -> Iterator[list[Row]]:
-        while piece := self._from.read(shape, after, rows=_ROWS, size=_BYTES):
-            yield piece
-            after = shape.key_of(piece[-1])
-
-    def _shape(self, table: Table) -> Shape:
-        ours, theirs = self._from.columns(table), self._to.columns(table)
-        if set(ours) != set(theirs):
-            odd = sorted(set(ours) ^ set(theirs))
-            raise QueueDatabaseError(
-                f"{table.name} has other columns in {self._names[0]} than in {self._names[1]} ({', '.join(odd)}), so "
-                f"it cannot be moved. Run `prismq migrate` on both; columns of your own belong into a table of your own"
-            )
-        kinds = (theirs[name] if ours[name] is Kind.ANY else ours[name] for name in ours)
-        return Shape(table, tuple(ours), tuple(kinds))
-
     # -- moving
 
     def run(self, *, by: str, timeout_s: float | None = None, with_leases: bool = False) -> Moved:
@@ -257,13 +185,13 @@ class Move:
 
     def _run(self, by: str, timeout_s: float | None, with_leases: bool) -> Moved:
         mark = self._begin()
-        shapes = [self._shape(table) for table in self._present()]
+        shapes = [self._copier.shape(table) for table in self._present()]
         theirs = self._to.mark()
         if theirs is None or theirs.state is not MoveState.RECEIVED:
             if mark.state is MoveState.COPYING:
                 for _ in range(_COPIES):
                     for shape in shapes:
-                        self._sync(shape, _COPY, live=True)
+                        self._copier.sync(shape, _COPY, live=True)
             stopped_at = self._clock.monotonic()
             if mark.state is MoveState.COPYING:
                 mark, stopped_at = self._stop(mark, by, timeout_s, with_leases)
@@ -292,90 +220,13 @@ class Move:
             self._to.receive(MoveMark(mark.move_id, MoveState.RECEIVING, self._names[0], self._clock.now()))
         return mark
 
-    # -- copying and comparing
-
-    def _sync(self, shape: Shape, name: str, *, live: bool) -> Compared:
-        """Make the target's table the source's, piece by piece from where the pass was."""
-        table, same = shape.table, sameness(shape)
-        progress = self._to.progress(name, table)
-        total = self._from.count(table)
-        what = f"{'copying' if live else 'comparing'} {table.name}"
-        seen = progress.rows
-        self._report(Step(what, seen, max(total, seen)))
-        while not live or seen < total:  # what is added all the time would never end
-            piece = self._from.read(shape, progress.after, rows=_ROWS, size=_BYTES)
-            if not piece:
-                break
-            seen += len(piece)
-            self._report(Step(what, seen, max(total, seen)))
-            if live and table.of_task:
-                # Enqueued after the tasks were copied: its turn comes when the source is stopped.
-                at = shape.columns.index("task_id")
-                absent = self._to.missing_tasks({row[at] for row in piece})
-                wanted = [row for row in piece if row[at] not in absent]
-            else:
-                wanted = piece
-            until = shape.key_of(piece[-1])
-            with self._to.writing():
-                found = self._make_same(shape, same, wanted, progress.after, until)
-                progress = Progress(
-                    until, progress.rows + len(found), (progress.checksum + checksum(table.name, found)) % CHECKSUMS
-                )
-                self._to.remember(name, table, progress)
-        # What the target has beyond the source's last row was deleted there meanwhile.
-        while not live and (rest := self._to.read(shape, progress.after, rows=_ROWS, size=_BYTES)):
-            with self._to.writing():
-                self._to.write(shape, [], [], [shape.key_of(row) for row in rest])
-        return Compared(table.name, progress.rows, f"{progress.checksum:032x}")
-
-    def _make_same(
-        self, shape: Shape, same: Callable[[Row], Row], wanted: list[Row], after: Key | None, until: Key
-    ) -> list[Row]:
-        """Write what differs in a stretch of keys, and read it again; the rows, in the form that is compared."""
-        try:
-            expected = {shape.key_of(row): same(row) for row in wanted}
-        except (ValueError, TypeError, RecursionError):
-            self._require_fit(shape, wanted)
-            raise
-        found = {shape.key_of(row): same(row) for row in self._stretch(shape, after, until)}
-        if found != expected:
-            new, changed = [], []
-            for row in wanted:
-                key = shape.key_of(row)
-                if key not in found:
-                    new.append(row)
-                elif found[key] != expected[key]:
-                    changed.append(row)
-            self._require_fit(shape, [*new, *changed])
-            self._to.write(shape, new, changed, [key for key in found if key not in expected])
-            found = {shape.key_of(row): same(row) for row in self._stretch(shape, after, until)}
-        wrong = [key for key in expected.keys() | found.keys() if found.get(key) != expected.get(key)]
-        if wrong:
-            raise QueueDatabaseError(
-                f"{plural(len(wrong), 'row')} of {shape.table.name} came back from {self._names[1]} other than they "
-                f"were written (the first has the key {wrong[0]}). Nothing was switched"
-            )
-        return list(found.values())
-
-    def _stretch(self, shape: Shape, after: Key | None, until: Key) -> list[Row]:
-        return self._to.read(shape, after, until=until, rows=_ALL, size=_ALL)
-
-    def _require_fit(self, shape: Shape, rows: Sequence[Row]) -> None:
-        if all(kind is Kind.ANY for kind in shape.kinds):
-            return
-        for row in rows:
-            for column, reason, remedy in self._to.unfit(shape, row):
-                key = ", ".join(map(str, shape.key_of(row)))
-                raise QueueDatabaseError(
-                    f"{column} of the row {key} of {shape.table.name} has {reason}, which {self._names[1]} cannot "
-                    f"hold. To mend it: {remedy}. `prismq move --dry-run` lists all such rows"
-                )
+    # -- comparing
 
     def _compare(self, mark: MoveMark, shapes: Sequence[Shape]) -> list[Compared]:
         """The source is stopped: make both the same, and see that they are. Opens the source where it fails."""
         try:
             self._settle()
-            compared = [self._sync(shape, f"stop {mark.stops}", live=False) for shape in shapes]
+            compared = [self._copier.sync(shape, f"stop {mark.stops}", live=False) for shape in shapes]
             for one, shape in zip(compared, shapes, strict=True):
                 counts = self._from.count(shape.table), self._to.count(shape.table)
                 if counts != (one.rows, one.rows):
