@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -28,10 +27,9 @@ from prismq.domain.task import NewTask
 from prismq.observability.fanout import Fanout, Listener
 from prismq.observability.logs import LogListener, configure_logging
 from prismq.storage.contract import Schedule, Store
-from prismq.storage.open import open_store
+from prismq.target import Target, tracing_of
 
 if TYPE_CHECKING:
-    from prismq.config import Settings
     from prismq.observability.health import Health
     from prismq.observability.timeline import Moment
     from prismq.observability.traces import Tracing
@@ -68,7 +66,7 @@ class PrismQ:
         adopt: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._target = _Target.of(database, durability, busy_timeout, redis_url)
+        self._target = Target.of(database, durability, busy_timeout, redis_url)
         self._adopt = adopt
         self._fanout = Fanout(LogListener())
         self._registry = Registry()
@@ -77,7 +75,7 @@ class PrismQ:
         settings = self._target.settings
         keys = settings.redact_keys
         self._redactor = Redactor() if keys is None else Redactor(keys)
-        self._tracing = _tracing(settings, self._redactor) if settings.tracing_enabled else None
+        self._tracing = tracing_of(settings, self._redactor) if settings.tracing_enabled else None
         if self._tracing is not None:
             self._fanout.add(self._tracing)
         self._wire(self._target.open(adopt), clock)
@@ -126,7 +124,7 @@ class PrismQ:
         """Use another database from now on; what was declared stays."""
         self.close()
         before = self._target
-        self._target = _Target.of(database, before.durability, before.busy_timeout_s, before.redis_url)
+        self._target = Target.of(database, before.durability, before.busy_timeout_s, before.redis_url)
         self._wire(self._target.open(self._adopt), self._clock)
 
     def configure_logging(
@@ -418,77 +416,6 @@ class PrismQ:
         from prismq.testing import testing
 
         return testing(self, run=run)
-
-
-@dataclass
-class _Target:
-    """Which database, and how it is opened."""
-
-    scheme: str
-    location: str
-    source: str
-    durability: Any
-    busy_timeout_s: float
-    redis_url: str | None
-    settings: Settings
-    _warned: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        database: str | os.PathLike[str] | None,
-        durability: str | None,
-        busy_timeout_s: float | None,
-        redis_url: str | None,
-    ) -> _Target:
-        from prismq.config import load_settings, resolve_database
-
-        target, settings = resolve_database(database), load_settings()
-        return cls(
-            target.scheme, target.location, target.source, durability or settings.durability,
-            settings.busy_timeout_seconds if busy_timeout_s is None else busy_timeout_s,
-            redis_url or settings.redis_url, settings,
-        )  # fmt: skip
-
-    def open(self, adopt: bool) -> Store:
-        return open_store(
-            self.scheme,
-            self.location,
-            durability=self.durability,
-            busy_timeout_s=self.busy_timeout_s,
-            redis_url=self.redis_url,
-            adopt=adopt,
-        )
-
-    def warn_if_temporary(self) -> None:
-        if self.source == "default" and self.location.startswith("/tmp/") and not self._warned:  # noqa: S108 - it asks
-            import warnings
-
-            self._warned = True
-            warnings.warn(
-                f"the queue is kept in {self.location}, and /tmp is cleared at reboot. Choose a place that lasts with "
-                f"PrismQ(path), PRISMQ_QUEUE_DB_PATH, or `prismq init`",
-                stacklevel=4,
-            )
-
-
-def _tracing(settings: Settings, redactor: Redactor) -> Tracing:
-    from prismq.domain.errors import ConfigurationError
-
-    try:
-        from prismq.observability.tracer import TracingOptions
-        from prismq.observability.traces import Tracing
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "opentelemetry":
-            raise
-        raise ConfigurationError(
-            "tracing_enabled is on, and OpenTelemetry is not installed: pip install 'prismq[otel]', or switch it off "
-            "(PRISMQ_TRACING_ENABLED=false)"
-        ) from error
-    options = TracingOptions(
-        settings.tracing_endpoint, settings.tracing_sample_rate, tuple(settings.exporters), settings.tracing_keep_spans
-    )
-    return Tracing(options, redactor)
 
 
 def _decode_plain(text: str | None) -> Any:
