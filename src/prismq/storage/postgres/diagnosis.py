@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from prismq.domain.errors import QueueBusyError, QueueDatabaseError
+from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.finding import Check, Finding, Severity
-from prismq.domain.words import plural
+from prismq.storage.findings import payloads_check, writable
 from prismq.storage.postgres import maintenance
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.queries import query
@@ -27,12 +27,16 @@ DEAD_SHARE = 0.5  # of the live ones
 SNAPSHOT_AGE_S = 300.0
 CONNECTIONS_SHARE = 0.9
 PAYLOADS_MAX = 200_000  # waiting tasks of each kind that are looked at
+_LOCKED = "See who holds the lock: SELECT pid, query FROM pg_stat_activity, pg_blocking_pids(); end that session."
 
 
 def checks_of(database: PostgresDatabase) -> Sequence[Check]:
     """Every check of the database; most for the state it is in, the last for its indexes."""
     return (
-        Check("writable", "a standby, a lock, a full disk, missing rights", "", lambda now: _writable(database)),
+        Check(
+            "writable", "a standby, a lock, a full disk, missing rights", "",
+            lambda now: writable(lambda: _write(database), lambda: _LOCKED),
+        ),
         Check(
             "pooler", "a pooler in transaction mode, behind which LISTEN hears nothing", "",
             lambda now: _pooler(database),
@@ -46,28 +50,19 @@ def checks_of(database: PostgresDatabase) -> Sequence[Check]:
             "server", "autovacuum or fsync switched off; commits that are not waited for; connections used up", "",
             lambda now: _server(database),
         ),
-        Check(
-            "payloads", "waiting tasks whose payload is not a JSON object, so that no handler can be called", "",
-            lambda now: _payloads(database),
-        ),
+        payloads_check(lambda: _unreadable(database)),
         Check("integrity", "indexes that are damaged or were not built to the end", "", lambda now: _whole(database)),
     )  # fmt: skip
 
 
-def _writable(database: PostgresDatabase) -> Iterator[Finding]:
-    try:
-        with database.transaction() as connection:
-            connection.execute("LOCK TABLE task_queue IN ROW EXCLUSIVE MODE")
-    except QueueBusyError as error:
-        yield Finding(
-            "writable", Severity.PROBLEM, str(error), "Nothing can be enqueued, claimed or completed meanwhile.",
-            "See who holds the lock: SELECT pid, query FROM pg_stat_activity, pg_blocking_pids(); end that session.",
-        )  # fmt: skip
-    except QueueDatabaseError as error:
-        yield Finding(
-            "writable", Severity.PROBLEM, str(error), "Nothing can be enqueued, claimed or completed.",
-            "Do as the message says, then run `prismq doctor` again.",
-        )  # fmt: skip
+def _write(database: PostgresDatabase) -> None:
+    with database.transaction() as connection:
+        connection.execute("LOCK TABLE task_queue IN ROW EXCLUSIVE MODE")
+
+
+def _unreadable(database: PostgresDatabase) -> list[int]:
+    with database.reading() as connection:
+        return [task_id for (task_id,) in connection.execute(_NOT_OBJECTS, {"limit": PAYLOADS_MAX}).fetchall()]
 
 
 def _pooler(database: PostgresDatabase) -> Iterator[Finding]:
@@ -136,20 +131,6 @@ def _server(database: PostgresDatabase) -> Iterator[Finding]:
             "server", Severity.WARNING, f"{used} of the server's {most} connections are in use",
             "The next worker or program may not get one.",
             "Lower pool_size in the URLs, use a pooler, or raise max_connections.",
-        )  # fmt: skip
-
-
-def _payloads(database: PostgresDatabase) -> Iterator[Finding]:
-    with database.reading() as connection:
-        bad = [task_id for (task_id,) in connection.execute(_NOT_OBJECTS, {"limit": PAYLOADS_MAX}).fetchall()]
-    if bad:
-        listed = ", ".join(map(str, bad[:5])) + (" …" if len(bad) > 5 else "")
-        yield Finding(
-            "payloads", Severity.WARNING,
-            f"{plural(len(bad), 'waiting task')} ({listed}) {'has' if len(bad) == 1 else 'have'} a payload that is no "
-            f"JSON object",
-            "Such a task was written by hand; it fails as soon as a worker takes it.",
-            f"Correct the rows with SQL, or `prismq tasks delete {bad[0]}`.",
         )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import psutil
 
-from prismq.domain.errors import QueueBusyError, QueueDatabaseError, QueueMaintenanceError
+from prismq.domain.errors import QueueDatabaseError, QueueMaintenanceError
 from prismq.domain.finding import Check, Finding, Severity
 from prismq.domain.words import plural
 from prismq.storage.contract import CheckpointMode
+from prismq.storage.findings import payloads_check, writable
 from prismq.storage.sqlite import maintenance
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.location import is_temporary
@@ -39,7 +40,7 @@ def checks_of(database: QueueDatabase) -> Sequence[Check]:
         ),
         Check(
             "writable", "a lock that another program holds, a read-only file, a full disk", "",
-            lambda now: _writable(database),
+            lambda now: writable(lambda: _write(database), lambda: f"End that transaction.{_who(database.db_path)}"),
         ),
         Check(
             "wal", "a write-ahead log that grows, because a reader holds on to an old state or nobody checkpoints",
@@ -50,10 +51,7 @@ def checks_of(database: QueueDatabase) -> Sequence[Check]:
             "bloat", "free pages that take more than half of the file; auto_vacuum, which slows commits", "",
             lambda now: _bloat(database),
         ),
-        Check(
-            "payloads", "waiting tasks whose payload is not a JSON object, so that no handler can be called", "",
-            lambda now: _payloads(database),
-        ),
+        payloads_check(lambda: _unreadable(database)),
         Check(
             "integrity", "damaged pages (reads the whole file: `--skip integrity` for a large one)", "",
             lambda now: _integrity(database),
@@ -73,21 +71,13 @@ def _location(database: QueueDatabase) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _writable(database: QueueDatabase) -> Iterator[Finding]:
-    try:
-        with database.transaction() as connection:
-            connection.execute("SELECT 1")
-    except QueueBusyError as error:
-        yield Finding(
-            "writable", Severity.PROBLEM, str(error),
-            "Nothing can be enqueued, claimed or completed while another program holds a write transaction.",
-            f"End that transaction.{_who(database.db_path)}",
-        )  # fmt: skip
-    except QueueDatabaseError as error:
-        yield Finding(
-            "writable", Severity.PROBLEM, str(error), "Nothing can be enqueued, claimed or completed.",
-            "Do as the message says, then run `prismq doctor` again.",
-        )  # fmt: skip
+def _write(database: QueueDatabase) -> None:
+    with database.transaction() as connection:
+        connection.execute("SELECT 1")
+
+
+def _unreadable(database: QueueDatabase) -> list[int]:
+    return [int(row["id"]) for sql in _UNREADABLE for row in database.execute(sql, (PAYLOADS_MAX,)).fetchall()]
 
 
 def _wal(database: QueueDatabase) -> Iterator[Finding]:
@@ -159,19 +149,6 @@ def _bloat(database: QueueDatabase) -> Iterator[Finding]:
             "the file was made with auto_vacuum",
             "Each commit that frees pages moves others about, which makes every deletion slower.",
             "Run `PRAGMA auto_vacuum = 0; VACUUM` once with a SQLite tool while no worker runs.",
-        )  # fmt: skip
-
-
-def _payloads(database: QueueDatabase) -> Iterator[Finding]:
-    bad = [int(row["id"]) for sql in _UNREADABLE for row in database.execute(sql, (PAYLOADS_MAX,)).fetchall()]
-    if bad:
-        listed = ", ".join(map(str, bad[:5])) + (" …" if len(bad) > 5 else "")
-        yield Finding(
-            "payloads", Severity.WARNING,
-            f"{plural(len(bad), 'waiting task')} ({listed}) {'has' if len(bad) == 1 else 'have'} a payload that is no "
-            f"JSON object",
-            "Such a task was written by hand; it fails as soon as a worker takes it.",
-            f"Correct the rows with SQL, or `prismq tasks delete {bad[0]}`.",
         )  # fmt: skip
 
 
