@@ -12,10 +12,12 @@ from benchmarks.lines import LINES as ON_SQLITE
 from benchmarks.postgres.lines import LINES as ON_POSTGRES
 from benchmarks.report import circumstances as sqlite_circumstances
 from benchmarks.report import page, postgres_circumstances, table
-from benchmarks.server import LINES as ON_HTTP
+from benchmarks.routes import LINES as ON_ROUTES
+from benchmarks.server import LINES as ON_SERVER
 
+ON_HTTP = {**ON_SERVER, **ON_ROUTES}
 LINES = {**ON_SQLITE, **ON_POSTGRES, **ON_HTTP}
-GROUPS = {"sqlite": list(ON_SQLITE), "postgres": list(ON_POSTGRES)}
+GROUPS = {"sqlite": list(ON_SQLITE), "postgres": list(ON_POSTGRES), "http": list(ON_HTTP)}
 
 
 def main() -> int:
@@ -26,7 +28,7 @@ def main() -> int:
         action="extend",
         type=_lines,
         metavar="LINE,…",
-        help=f"only these of {', '.join(LINES)}; `sqlite` and `postgres` are all of a kind; may be repeated",
+        help=f"only these of {', '.join(LINES)}; `sqlite`, `postgres` and `http` are all of a kind; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="a smoke run: small numbers that mean little")
     parser.add_argument("--rounds", type=int, default=None, help="repetitions of each measure (default 3)")
@@ -48,15 +50,15 @@ def main() -> int:
             print(f"{key}: {text}")
     missed = [check for section in sections for check in section.checks if not check.passed]
     out = arguments.out
+    groups = {group: found for group in GROUPS if (found := [one for one in sections if one.name in GROUPS[group]])}
     if out is None and not arguments.quick:
         # A part of the page is written only as a whole.
-        whole = {name for group in GROUPS.values() if set(group) <= set(names) for name in group}
-        sections = [section for section in sections if section.name in whole]
-        out = ROOT / "docs" / "performance.md" if sections else None
+        groups = {group: found for group, found in groups.items() if len(found) == len(GROUPS[group])}
+        out = ROOT / "docs" / "performance.md" if groups else None
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         before = out.read_text(encoding="utf-8") if out.exists() else ""
-        out.write_text(page(sections, settings, before), encoding="utf-8")
+        out.write_text(page(groups, settings, before), encoding="utf-8")
         progress(f"written: {out}")
     if missed:
         print(f"\nMISSED {len(missed)} of the targets:" if not arguments.quick else "\nMISSED (quick: means little):")

@@ -170,6 +170,13 @@ def figures(**arguments: Any) -> Any:
     return measure(**arguments)
 
 
+def routes(**arguments: Any) -> Any:
+    """See routes.py."""
+    from benchmarks.routes import measure
+
+    return measure(**arguments)
+
+
 def busy(path: str, chunk: int, every_s: float) -> None:
     """Enqueue a chunk every so often and work it off, until told to stop; how many, and how long it took."""
     q, noop = make(path)
@@ -195,7 +202,8 @@ def _answer(value: object) -> None:
 
 
 _ROLES: dict[str, Callable[..., Any]] = {
-    role.__name__: role for role in (enqueue, raw_drain, worker, busy, listener, footprint, importing, claims, figures)
+    role.__name__: role
+    for role in (enqueue, raw_drain, worker, busy, listener, footprint, importing, claims, figures, routes)
 }
 
 

@@ -27,7 +27,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _TIERS = ((_MINUTE, 3 * _HOUR), (10 * _MINUTE, 14 * _DAY), (_HOUR, 400 * _DAY))
 _OUTCOMES = {"enqueued": 1.0, "completed": 0.98, "retried": 0.05, "dead_letter": 0.02}
 
-# Of 1,000 tasks: one is a dead letter, one failed, one was cancelled, one is scheduled; the last are queued.
+# Of 1,000 tasks: one is a dead letter, `failed` failed, one was cancelled, one is scheduled; the last are queued.
 _ROWS = """
 WITH RECURSIVE numbers(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM numbers WHERE i < :last)
 INSERT INTO task_queue (type, queue, payload, priority, status, attempts, revision, run_after_utc, created_at_utc,
@@ -36,12 +36,13 @@ INSERT INTO task_queue (type, queue, payload, priority, status, attempts, revisi
 SELECT 'type-' || (i % :types), 'queue-' || (i % :types % :queues), '{"n":' || i || ',"path":"/data/' || i || '.bin"}',
        100, status, 1, 1, at, at, at, CASE WHEN ended THEN at END, CASE WHEN ended THEN at END,
        CASE WHEN ended THEN strftime('%Y-%m-%d %H:%M:%f', julianday(at) + (i % 5000) / 86400000.0) END,
-       CASE WHEN ended THEN 'worker-1' END, CASE WHEN status = 'dead_letter' THEN 'ValueError: it broke' END
+       CASE WHEN ended THEN 'worker-1' END,
+       CASE WHEN status IN ('failed', 'dead_letter') THEN 'ValueError: it broke' END
   FROM (SELECT i, at, status, status <> 'queued' AND status <> 'scheduled' AS ended
           FROM (SELECT i, strftime('%Y-%m-%d %H:%M:%f', :now - (:tasks - i) * :apart_s, 'unixepoch') AS at,
                        CASE WHEN i > :tasks - :queued THEN 'queued' WHEN i % 1000 = 1 THEN 'dead_letter'
-                            WHEN i % 1000 = 2 THEN 'failed' WHEN i % 1000 = 3 THEN 'cancelled'
-                            WHEN i % 1000 = 4 THEN 'scheduled' ELSE 'completed' END AS status
+                            WHEN i % 1000 = 2 THEN 'cancelled' WHEN i % 1000 = 3 THEN 'scheduled'
+                            WHEN i % 1000 BETWEEN 4 AND 3 + :failed THEN 'failed' ELSE 'completed' END AS status
                   FROM numbers))"""
 _DEPTH = """
 INSERT INTO queue_depth
@@ -52,7 +53,7 @@ INSERT INTO task_stats (slot_utc, span_s, queue, type, outcome, tasks, attempts,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)"""
 
 
-def build(path: Path, tasks: int, queued: int, days: float) -> None:
+def build(path: Path, tasks: int, queued: int, days: float, failed: int = 1) -> None:
     """A queue that has run for `days` and holds so many tasks, with the books that its workers would have left."""
     store = SqliteStore(QueueDatabase(path))
     store.initialise()
@@ -67,14 +68,14 @@ def build(path: Path, tasks: int, queued: int, days: float) -> None:
                 _ROWS,
                 {
                     "first": first, "last": min(tasks, first + chunk - 1), "tasks": tasks, "queued": queued, "now": now,
-                    "types": TYPES, "queues": QUEUES, "apart_s": 60 / (PER_MINUTE * TYPES),
+                    "types": TYPES, "queues": QUEUES, "apart_s": 60 / (PER_MINUTE * TYPES), "failed": failed,
                 },
             )  # fmt: skip
     progress("the books")
     with store.database.transaction():
         connection.execute("UPDATE books SET booked_id = ?", (tasks,))
         connection.execute(_DEPTH)
-        connection.executemany(_STATS, _stats(now, days))
+        connection.executemany(_STATS, stats_of(now, days))
     connection.execute("DELETE FROM task_stats WHERE rowid IN (SELECT rowid FROM task_stats WHERE tasks = 0)")
     while store.upkeep.fold(time.time()):
         continue
@@ -82,7 +83,7 @@ def build(path: Path, tasks: int, queued: int, days: float) -> None:
     store.close()
 
 
-def _stats(now: float, days: float) -> Iterator[tuple[object, ...]]:
+def stats_of(now: float, days: float) -> Iterator[tuple[object, ...]]:
     rng = Random(1)
     youngest = now
     for span_s, oldest_s in _TIERS:

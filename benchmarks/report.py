@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sqlite3
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -22,8 +23,12 @@ from prismq.cli.demo.server import programs
 ON_SQLITE = ("huey", "litequeue", "persist-queue")
 ON_POSTGRES = ("pgqueuer", "chancy", "procrastinate", "asyncpg", "psycopg", "uvloop")
 NEWER = ("oban", "psycopg", "uvloop")
-# Between the two parts of the page: each is written when all of its lines were run.
-_PART = "<!-- PostgreSQL, by the lines whose names begin with pg- -->"
+# Before each part of the page but the first: a part is written when all of its lines were run.
+_PARTS = {
+    "sqlite": "",
+    "postgres": "<!-- PostgreSQL, by the lines whose names begin with pg- -->",
+    "http": "<!-- the HTTP server -->",
+}
 
 
 def value(check: Check) -> str:
@@ -49,15 +54,13 @@ def table(sections: Sequence[Section]) -> str:
     return "\n".join(f"{what:<{wide[0]}}  {figure:>{wide[1]}}  {note}".rstrip() for what, figure, note in rows)
 
 
-def page(sections: Sequence[Section], settings: Settings, before: str = "") -> str:
-    """docs/performance.md: a part for each engine. One that was not measured now stays as it is in `before`."""
-    on_sqlite = [section for section in sections if not section.name.startswith("pg-")]
-    on_postgres = [section for section in sections if section.name.startswith("pg-")]
-    old_sqlite, _, old_postgres = before.partition(_PART)
-    parts = [_sqlite_part(on_sqlite, settings) if on_sqlite else old_sqlite.rstrip("\n") + "\n" if before else ""]
-    if on_postgres or old_postgres:
-        parts.append(_postgres_part(on_postgres, settings) if on_postgres else old_postgres.lstrip("\n"))
-    return f"\n{_PART}\n\n".join(parts)
+def page(groups: Mapping[str, Sequence[Section]], settings: Settings, before: str = "") -> str:
+    """docs/performance.md: a part for each group. One that was not measured now stays as it is in `before`."""
+    parts = dict(zip(_PARTS, re.split("|".join(map(re.escape, list(_PARTS.values())[1:])), before), strict=False))
+    for name, sections in groups.items():
+        parts[name] = _WRITERS[name](sections, settings)
+    written = [(mark, parts[name].strip("\n")) for name, mark in _PARTS.items() if parts.get(name, "").strip()]
+    return "\n\n".join(f"{mark}\n\n{text}" if mark else text for mark, text in written) + "\n"
 
 
 def _results(sections: Sequence[Section], title: str) -> list[str]:
@@ -137,6 +140,20 @@ def _sqlite_part(sections: Sequence[Section], settings: Settings) -> str:
     return "\n".join(lines)
 
 
+def _http_part(sections: Sequence[Section], settings: Settings) -> str:
+    lines = _results(sections, "The HTTP server: targets")
+    lines += [
+        "",
+        "```sh",
+        'make bench ARGS="--only http"        # all of it; the ten million tasks of each engine take their time',
+        'make bench ARGS="--quick --only http"',
+        "```",
+        "",
+        f"Measured {time.strftime('%Y-%m-%d', time.gmtime())}; load of the machine when it began: {settings.load}.",
+    ]
+    return "\n".join(lines)
+
+
 def circumstances(settings: Settings) -> dict[str, str]:
     """What a figure must travel with."""
     return {
@@ -197,3 +214,10 @@ def _installed(python: Path, names: Sequence[str]) -> str:
     found = json.loads(done.stdout)
     shown = [*names, "SQLite"] if names is ON_SQLITE else list(names)
     return ", ".join(f"{name} {found[name]}" for name in shown) + f" (Python {found['Python']})"
+
+
+_WRITERS: dict[str, Callable[[Sequence[Section], Settings], str]] = {
+    "sqlite": _sqlite_part,
+    "postgres": _postgres_part,
+    "http": _http_part,
+}

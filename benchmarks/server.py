@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from benchmarks import raw
+from benchmarks.asgi import request
 from benchmarks.harness import (
     Check,
     Figure,
@@ -110,34 +111,13 @@ def _requests(app: Any, headers: list[tuple[bytes, bytes]], n: int, at_once: int
 
     async def some(number: int) -> None:
         for i in range(number):
-            await _request(app, path, headers, f'{{"type": "noop", "payload": {{"n": {i}}}}}'.encode())
+            body = f'{{"type": "noop", "payload": {{"n": {i}}}}}'.encode()
+            await request(app, "POST", path, headers, body, expect=201)
 
     async def all_of_them() -> None:
         await asyncio.gather(*(some(n // at_once) for _ in range(at_once)))
 
     asyncio.run(all_of_them())
-
-
-async def _request(app: Any, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
-        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
-        "headers": [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"),
-                    (b"content-length", str(len(body)).encode()), *headers],
-    }  # fmt: skip
-    status = 0
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: dict[str, Any]) -> None:
-        nonlocal status
-        status = message.get("status", status)
-
-    await app(scope, receive, send)
-    if status != 201:
-        raise RuntimeError(f"{path} answered {status}")
 
 
 LINES: dict[str, Callable[[Settings], Section]] = {server.__name__: server}
