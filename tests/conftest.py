@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,12 @@ from tests.helpers.clock import FakeClock
 # A disk that is slow for a moment is not a failure; how long a test takes is pytest-timeout's business.
 settings.register_profile("prismq", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("prismq")
+
+
+def pytest_configure() -> None:
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would every process that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
