@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from prismq.observability import logs
 from tests.helpers.clock import FakeClock
 
 # A disk that is slow for a moment is not a failure; how long a test takes is pytest-timeout's business.
@@ -37,3 +41,20 @@ def seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Commands that run in this process set logging up for the whole of it."""
+    root, ours = logging.getLogger(), logging.getLogger("prismq")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    yield
+    structlog.reset_defaults()
+    logs._straight = None
+    logs._structured.cache_clear()
+    for handler in root.handlers[:]:
+        # Those of pytest are new in each phase of a test, and go by themselves.
+        if handler not in handlers and not type(handler).__module__.startswith("_pytest."):
+            root.removeHandler(handler)
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])

@@ -54,7 +54,8 @@ def axe(request: pytest.FixtureRequest) -> str:
     return script.read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while it lives, its event loop is that of this thread, and no other test could run one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)

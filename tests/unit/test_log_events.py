@@ -7,15 +7,12 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
-import structlog
 
 from prismq.domain import events as ev
 from prismq.domain.lease import ErrorInfo, Lease
-from prismq.observability import logs
 from prismq.observability.logs import LogListener, configure_logging, fields_of
 
 LEASE = Lease(
@@ -184,20 +181,6 @@ def test_nothing_is_built_for_a_level_that_nobody_hears() -> None:
         logging.getLogger("prismq.worker").setLevel(logging.NOTSET)
 
 
-@pytest.fixture
-def _logging_as_before() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("prismq")
-    before = (root.handlers[:], root.level, ours.level)
-    yield
-    structlog.reset_defaults()
-    logs._straight = None
-    logs._structured.cache_clear()
-    root.handlers[:], level, of_ours = before
-    root.setLevel(level)
-    ours.setLevel(of_ours)
-
-
-@pytest.mark.usefixtures("_logging_as_before")
 def test_lines_that_are_written_straight_are_those_that_go_the_long_way(capsys: pytest.CaptureFixture[str]) -> None:
     plain = LEASE._replace(headers=None, type='quoted "name"\n', worker_id="ü-1")
     events = [event for event, *_ in GOLDEN] + [ev.TaskCompleted(plain, 1e-7, 0.1234567), ev.TaskCompleted(plain, 0, 0)]
@@ -224,7 +207,6 @@ def test_lines_that_are_written_straight_are_those_that_go_the_long_way(capsys: 
     assert len(lines[0]) == len(events)
 
 
-@pytest.mark.usefixtures("_logging_as_before")
 def test_a_stream_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     configure_logging("INFO", as_json=True)
     closed = io.StringIO()
@@ -236,7 +218,6 @@ def test_a_stream_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     LogListener()(ev.TaskCompleted(LEASE, 0.0, 0.0))
 
 
-@pytest.mark.usefixtures("_logging_as_before")
 def test_logging_that_is_set_up_after_the_first_event_counts(capsys: pytest.CaptureFixture[str]) -> None:
     LogListener()(ev.TasksPruned(1))
     capsys.readouterr()
