@@ -6,7 +6,8 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from prismq.server.live import Hub, Look
 from prismq.server.problems import Problem
 from prismq.server.runner import Beside, prepare
 from tests.helpers.clock import START, FakeClock
+from tests.helpers.engines import postgres_engine
+from tests.helpers.redis import redis_server
 from tests.server.conftest import Site
 
 LIVE = "ws://127.0.0.1:8000/api/v1/live"
@@ -225,3 +228,53 @@ def test_a_watcher_that_takes_nothing_keeps_nobody_waiting(q: PrismQ) -> None:
             assert hub.watchers == 2
             assert len(hub._ring) <= 5_000
         assert q.tasks.count() == 0
+
+
+@pytest.fixture
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PrismQ]:
+    """A queue on PostgreSQL whose hints go by NOTIFY or by Redis."""
+    with ExitStack() as stack:
+        engine = stack.enter_context(postgres_engine(tmp_path))
+        redis = stack.enter_context(redis_server()) if request.param == "redis" else None
+        url = None if redis is None else redis.url
+        yield stack.enter_context(PrismQ(engine.url, redis_url=url))
+
+
+@pytest.mark.parametrize("remote", ["notify", "redis"], indirect=True)
+@pytest.mark.parametrize("who", ["who enqueues", "who works"])
+def test_news_are_looked_at_at_once(remote: PrismQ, who: str) -> None:
+    q = remote
+
+    @q.task
+    def job() -> None: ...
+
+    news = q.store.wakeups.news()
+    assert news is not None
+    looks = 0
+
+    async def look() -> Look:
+        nonlocal looks
+        looks += 1
+        return Look({}, [], {})
+
+    async def looked(times: int) -> None:
+        while looks < times:
+            await asyncio.sleep(0.01)
+
+    async def watch() -> None:
+        # So rarely by itself that whatever is looked at here was told of.
+        hub = Hub(look, interval_s=600.0, listen=lambda: news.ear(q.clock, lambda why: None))
+        hub.join()
+        await asyncio.wait_for(looked(2), 30)  # the second when it has begun to listen: it may have missed something
+        if who == "who enqueues":
+            await job.aenqueue()
+            await asyncio.wait_for(looked(3), 30)
+        else:
+            with q.worker(hints=True):
+                told = looks
+                await job.aenqueue()
+                # The enqueue is one; a worker that takes and ends the task is another, a moment later.
+                await asyncio.wait_for(looked(told + 2), 30)
+        hub.leave()
+
+    asyncio.run(watch())

@@ -23,8 +23,10 @@ from prismq.observability.timeline import path_of
 from prismq.observability.window import window_of
 from prismq.server.crew import views_of
 from prismq.server.problems import Problem
+from prismq.storage.wakeup import Ear
 
 INTERVAL_S = 1.0
+EARLIEST_S = 0.25  # after a look, until news may cause another
 RING_MAX = 5_000
 WATCHERS_MAX = 1_000
 EVENTS_MAX = 200  # a tick; beyond, the tick says how many were left out
@@ -56,8 +58,10 @@ class Hub:
         *,
         interval_s: float = INTERVAL_S,
         ring_max: int = RING_MAX,
+        listen: Callable[[], Ear | None] = lambda: None,
     ) -> None:
         self._look, self._interval_s = look, interval_s
+        self._listen = listen
         self._ring: deque[Message] = deque(maxlen=ring_max)
         # Numbers of another server, or of one that was started anew, are not ours.
         self._stream = secrets.token_hex(4)
@@ -131,10 +135,32 @@ class Hub:
         self._news = asyncio.Event()
 
     async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        ear, heard = self._listen(), asyncio.Event()
+        if ear is None:
+            await self._look_on(heard)
+            return
+
+        def hear() -> None:
+            if ear.heard():
+                heard.set()
+
+        try:
+            # Windows' own event loop waits for no plain socket; there it stays at once a second.
+            with suppress(NotImplementedError):
+                loop.add_reader(ear.fileno(), hear)
+            await self._look_on(heard)
+        finally:
+            with suppress(NotImplementedError):
+                loop.remove_reader(ear.fileno())
+            loop.run_in_executor(None, ear.close)
+
+    async def _look_on(self, heard: asyncio.Event) -> None:
         away = False
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
+            heard.clear()
             try:
                 self._note(await self._look())
                 away = False
@@ -142,7 +168,10 @@ class Hub:
                 if not away:
                     self.tell("away", detail=getattr(error, "detail", None) or str(error))
                 away = True
-            await asyncio.sleep(max(self._interval_s / 2, began + self._interval_s - loop.time()))
+            next_at = max(loop.time() + self._interval_s / 2, began + self._interval_s)
+            await asyncio.sleep(min(EARLIEST_S, self._interval_s / 2))
+            with suppress(asyncio.TimeoutError, TimeoutError):
+                await asyncio.wait_for(heard.wait(), max(0.0, next_at - loop.time()))
 
     def _note(self, look: Look) -> None:
         left_out = self._note_tasks(look.logs)

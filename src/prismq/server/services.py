@@ -14,6 +14,7 @@ from prismq.server.pool import Pool
 from prismq.server.redis import redis_of
 from prismq.server.settings import ServerSettings
 from prismq.server.views.history import History
+from prismq.storage.wakeup import Ear
 
 R = TypeVar("R")
 
@@ -31,7 +32,7 @@ class Services:
         self._actions = Pool(_ACTING_THREADS, self._interrupt, name="prismq-act")
         self.accounts = Accounts(self)
         self.history = History()
-        self.hub = Hub(lambda: self.ask(look_at))
+        self.hub = Hub(lambda: self.ask(look_at), listen=self._ear)
         self.redis_probe, self.redis_reader = redis_of(q)
         self._prune_at = q.clock.monotonic()
         self.started_at = q.clock.monotonic()
@@ -71,6 +72,10 @@ class Services:
         """Let go of the threads."""
         self._questions.close()
         self._actions.close()
+
+    def _ear(self) -> Ear | None:
+        news = self.q.store_as_it_is.wakeups.news()
+        return None if news is None else news.ear(self.q.clock, lambda why: None)
 
     def _interrupt(self, thread_id: int) -> None:
         self.q.store.interrupt(thread_id)

@@ -14,6 +14,7 @@ from prismq.clock import Clock
 from prismq.storage.wakeup import Told
 
 _SPACING_S = 0.002  # between two announcements; what comes meanwhile is one
+NEWS_SPACING_S = 0.25  # the same for those who only watch
 _RETRY_S = (0.2, 10.0)  # at first, and at most, after a loss
 _FLUSH_S = 1.0  # how long the end of a program waits for its last announcement
 
@@ -24,9 +25,10 @@ Subscription = Callable[[], AbstractContextManager[Iterator[bool]]]
 class RemoteAnnouncer:
     """Announces by calling `send` in a thread of its own. What `send` raises is let go: the workers poll."""
 
-    def __init__(self, send: Callable[[], None], clock: Clock) -> None:
+    def __init__(self, send: Callable[[], None], clock: Clock, spacing_s: float = _SPACING_S) -> None:
         self._send = send
         self._clock = clock
+        self._spacing_s = spacing_s
         self._pid = -1
         self._guard = threading.Lock()
         self._renew()
@@ -60,7 +62,7 @@ class RemoteAnnouncer:
             self._wanted.clear()
             try:
                 self._send()
-                wait_s = _SPACING_S
+                wait_s = self._spacing_s
             except Exception:  # noqa: BLE001 - whatever the driver raises: a hint is not worth an error
                 wait_s = _RETRY_S[0]
             if not self._wanted.is_set():

@@ -140,6 +140,11 @@ class Wakeups(Protocol):
         another thread."""
         ...
 
+    def news(self) -> Wakeups | None:
+        """For those who watch: its announcer is for workers, after tasks changed, and its ear hears new tasks as
+        well. None where watching is polling."""
+        ...
+
 
 class LoopbackWakeups:
     """Datagrams to the workers of this machine."""
@@ -158,3 +163,7 @@ class LoopbackWakeups:
         except OSError as error:  # no loopback in this sandbox
             told(f"no loopback port could be opened: {error}")
             return None
+
+    def news(self) -> Wakeups | None:
+        """See Wakeups.news: a look at the file costs no more than a datagram."""
+        return None

@@ -74,6 +74,7 @@ class Pump:
         self._due_at: float | None = None
         self.quiet: Callable[[], bool] = lambda: False  # whether hints tell of nearly all that comes
         self.on_dispatch: Callable[[list[Attempt]], None] = slots.put
+        self.on_change: Callable[[], None] = lambda: None  # tasks changed: for those who watch
 
     @property
     def idle(self) -> bool:
@@ -113,6 +114,7 @@ class Pump:
             self.last_look_at = now
         if batch or answer.leases:
             self._claimer.exchanged(self._clock.monotonic() - mono)
+            self.on_change()
         self._unsent, self._unsent_endings = Batch(), []
         self._settled(batch, endings, answer.lost, mono)
         announced, self._announce_first = self._announce_first, []

@@ -22,7 +22,7 @@ from prismq.domain.redaction import Redactor
 from prismq.domain.status import TaskStatus
 from prismq.domain.worker import Worker, WorkerCommand, WorkerStatus
 from prismq.storage.contract import Store, WorkerReport
-from prismq.storage.wakeup import Ear
+from prismq.storage.wakeup import Announcer, Ear
 from prismq.version import __version__
 from prismq.worker.attempt import Attempt, Ending
 from prismq.worker.bell import Bell
@@ -115,6 +115,7 @@ class Runtime:
         self._status = WorkerStatus.ACTIVE
         self._note: str | None = None
         self._ear: Ear | None = None
+        self._news: Announcer | None = None
         self._hints_come = True
         self.pump.quiet = self.keeper.quiet = self._is_quiet
         self._mark: int | None = None
@@ -133,6 +134,9 @@ class Runtime:
             self._ear = self._store.wakeups.ear(self._clock, self._on_hints)
             if self._ear is not None:
                 self._bell.add(self._ear)
+            if (news := self._store.wakeups.news()) is not None:
+                self._news = news.announcer(self._clock)
+                self.pump.on_change = self._news.announce
         self.register()
         self._capture.start()
         self._emit(ev.WorkerRegistered(self.worker_id, socket.gethostname(), os.getpid(), self.slots.size))
@@ -208,6 +212,8 @@ class Runtime:
         self._bell.close()
         if self._ear:
             self._ear.close()
+        if self._news:
+            self._news.close()
         self._capture.stop()
         self._sign_off()
         self._emit(ev.WorkerStopped(self.worker_id, left, self._clock.monotonic() - self._started_mono))

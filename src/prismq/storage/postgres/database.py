@@ -329,8 +329,16 @@ class PostgresDatabase:
     @property
     def channel(self) -> str:
         """Where NOTIFY tells of new work."""
-        name = f"prismq_{self.schema}"
-        return name if len(name.encode()) < 64 else f"prismq_{sha256(name.encode()).hexdigest()[:32]}"
+        return self._channel("prismq")
+
+    @property
+    def news_channel(self) -> str:
+        """Where NOTIFY tells those who watch that tasks changed."""
+        return self._channel("prismq_news")
+
+    def _channel(self, prefix: str) -> str:
+        name = f"{prefix}_{self.schema}"
+        return name if len(name.encode()) < 64 else f"{prefix}_{sha256(name.encode()).hexdigest()[:32]}"
 
     def lock_key(self, purpose: str) -> int:
         """The number of this queue's advisory lock for `purpose`."""

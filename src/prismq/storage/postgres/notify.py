@@ -10,8 +10,8 @@ from psycopg import sql
 from prismq.clock import Clock
 from prismq.domain.errors import QueueDatabaseError
 from prismq.storage.postgres.database import Connection, PostgresDatabase
-from prismq.storage.remote import RemoteAnnouncer, RemoteEar
-from prismq.storage.wakeup import Announcer, Ear, Told
+from prismq.storage.remote import NEWS_SPACING_S, RemoteAnnouncer, RemoteEar
+from prismq.storage.wakeup import Announcer, Ear, Told, Wakeups
 
 _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, '')"
 _LOOK_S = 1.0  # how long the listening thread waits before it looks whether it is to end
@@ -31,26 +31,31 @@ class PostgresWakeups:
 
     def announcer(self, clock: Clock) -> Announcer:
         """See Wakeups.announcer."""
-        return RemoteAnnouncer(self._notify, clock)
+        return RemoteAnnouncer(lambda: self._notify(self._database.channel), clock)
 
-    def _notify(self) -> None:
+    def _notify(self, channel: str) -> None:
         # A hint need not survive a crash: its commit does not wait for the disk, and so nobody waits for it.
         with self._database.reading() as connection:
-            connection.execute(_NOTIFY, (self._database.channel,))
+            connection.execute(_NOTIFY, (channel,))
 
     def ear(self, clock: Clock, told: Told) -> Ear | None:
         """See Wakeups.ear."""
-        return RemoteEar(self._listen, clock, told)
+        return RemoteEar(lambda: self._listen(self._database.channel), clock, told)
+
+    def news(self) -> Wakeups:
+        """See Wakeups.news."""
+        return _News(self._database)
 
     @contextmanager
-    def _listen(self) -> Iterator[Iterator[bool]]:
+    def _listen(self, *channels: str) -> Iterator[Iterator[bool]]:
         with self._database.alone() as connection:
             if self._database.behind_pooler:
                 raise QueueDatabaseError(
                     f"PostgreSQL {self._database.name} is behind a pooler in transaction mode, where LISTEN hears "
                     f"nothing. Set redis_url, or give workers a URL that leads past the pooler"
                 )
-            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._database.channel)))
+            for channel in channels:
+                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
             yield self._looks(connection)
 
     def _looks(self, connection: Connection) -> Iterator[bool]:
@@ -64,3 +69,13 @@ class PostgresWakeups:
                 connection.execute("SELECT 1")
                 quiet = 0
             yield heard
+
+
+class _News(PostgresWakeups):
+    """What changed since, for those who watch."""
+
+    def announcer(self, clock: Clock) -> Announcer:
+        return RemoteAnnouncer(lambda: self._notify(self._database.news_channel), clock, NEWS_SPACING_S)
+
+    def ear(self, clock: Clock, told: Told) -> Ear | None:
+        return RemoteEar(lambda: self._listen(self._database.channel, self._database.news_channel), clock, told)

@@ -10,8 +10,8 @@ import redis
 
 from prismq.clock import Clock
 from prismq.domain.errors import ConfigurationError
-from prismq.storage.remote import RemoteAnnouncer, RemoteEar
-from prismq.storage.wakeup import Announcer, Ear, Told
+from prismq.storage.remote import NEWS_SPACING_S, RemoteAnnouncer, RemoteEar
+from prismq.storage.wakeup import Announcer, Ear, Told, Wakeups
 
 _CONNECT_S = 2.0
 _LOOK_S = 1.0  # how long the listening thread waits before it looks whether it is to end
@@ -36,23 +36,30 @@ class RedisWakeups:
 
     def announcer(self, clock: Clock) -> Announcer:
         """See Wakeups.announcer."""
+        return self._announcer(self._channel, clock)
+
+    def _announcer(self, channel: str, clock: Clock, *spacing_s: float) -> Announcer:
         client = connect(self._url)
 
         def publish() -> None:
-            client.publish(self._channel, b"")
+            client.publish(channel, b"")
 
-        return RemoteAnnouncer(publish, clock)
+        return RemoteAnnouncer(publish, clock, *spacing_s)
 
     def ear(self, clock: Clock, told: Told) -> Ear | None:
         """See Wakeups.ear."""
-        return RemoteEar(self._listen, clock, told)
+        return RemoteEar(lambda: self._listen(self._channel), clock, told)
+
+    def news(self) -> Wakeups:
+        """See Wakeups.news."""
+        return _News(self._url, self._channel)
 
     @contextmanager
-    def _listen(self) -> Iterator[Iterator[bool]]:
+    def _listen(self, *channels: str) -> Iterator[Iterator[bool]]:
         client = connect(self._url)
         subscription = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         try:
-            subscription.subscribe(self._channel)
+            subscription.subscribe(*channels)
             yield self._looks(subscription)
         finally:
             subscription.close()
@@ -62,3 +69,13 @@ class RedisWakeups:
     def _looks(subscription: redis.client.PubSub) -> Iterator[bool]:
         while True:
             yield subscription.get_message(timeout=_LOOK_S) is not None
+
+
+class _News(RedisWakeups):
+    """What changed since, for those who watch."""
+
+    def announcer(self, clock: Clock) -> Announcer:
+        return self._announcer(f"{self._channel}:news", clock, NEWS_SPACING_S)
+
+    def ear(self, clock: Clock, told: Told) -> Ear | None:
+        return RemoteEar(lambda: self._listen(self._channel, f"{self._channel}:news"), clock, told)
