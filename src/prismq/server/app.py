@@ -43,6 +43,8 @@ def create_app(q: PrismQ, settings: ServerSettings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # What generated clients call the functions; by default they would be called after the paths.
+        generate_unique_id_function=lambda route: f"{route.tags[0]}_{route.name}" if route.tags else route.name,
     )
     app.state.services = services
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # as FastAPI's documentation has it

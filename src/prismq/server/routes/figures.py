@@ -66,7 +66,7 @@ class Stats(BaseModel):
     workers: Crew
 
 
-class QueueDepth(BaseModel):
+class DepthNow(BaseModel):
     """How many tasks there are, from every side."""
 
     at: datetime
@@ -165,7 +165,7 @@ def stats_of(q: PrismQ) -> Stats:
     )
 
 
-def _depth_of(q: PrismQ) -> QueueDepth:
+def _depth_of(q: PrismQ) -> DepthNow:
     by_status: Counter[str] = Counter()
     by_band: dict[str, Counter[str]] = {band: Counter() for band in _BANDS}
     by_queue: dict[str, Counter[str]] = {}
@@ -177,7 +177,7 @@ def _depth_of(q: PrismQ) -> QueueDepth:
         by_band.setdefault(band, Counter())[status] += tasks
         by_queue.setdefault(queue, Counter())[status] += tasks
         by_type.setdefault(type_, Counter())[status] += tasks
-    return QueueDepth(
+    return DepthNow(
         at=from_epoch(q.clock.now()),
         total=sum(by_status.values()),
         by_status=dict(by_status),
@@ -193,8 +193,8 @@ async def stats(who: Viewer, serving: Serving) -> Stats:
     return await serving.ask(stats_of)
 
 
-@router.get("/dashboard/queue-depth", summary="Depth", response_model=QueueDepth, responses=problems())
-async def queue_depth(who: Viewer, serving: Serving) -> QueueDepth:
+@router.get("/dashboard/queue-depth", summary="Depth", response_model=DepthNow, responses=problems())
+async def queue_depth(who: Viewer, serving: Serving) -> DepthNow:
     """By priority, status, queue and type. From the books: as quick at ten million tasks as at ten."""
     return await serving.ask(_depth_of)
 
