@@ -40,6 +40,7 @@ from tests.helpers.builders import (
     start,
 )
 from tests.helpers.clock import FakeClock
+from tests.server.conftest import Site
 
 HOUR = RANGES[1]
 
@@ -185,8 +186,8 @@ def test_the_list_pages_through_what_matches_and_counts_by_status(q: PrismQ) -> 
 def test_a_free_search_looks_at_a_bounded_number_and_says_where_it_stopped(
     q: PrismQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prismq.server.views.tasks.LOOKED_AT", 20)
-    monkeypatch.setattr("prismq.server.views.tasks._WINDOW", 5)
+    monkeypatch.setattr("prismq.server.finding.LOOKED_AT", 20)
+    monkeypatch.setattr("prismq.server.finding._WINDOW", 5)
     ids = [enqueue(q, payload=f'{{"n":"needle{n}"}}' if n in (0, 30) else '{"n":"hay"}') for n in range(50)]
 
     first = tasks_page(q, selection_of(pairs(text="needle")))
@@ -202,6 +203,20 @@ def test_a_free_search_looks_at_a_bounded_number_and_says_where_it_stopped(
         ids[30],
         ids[0],
     ]
+
+
+def test_the_api_stops_a_free_search_likewise(site: Site, q: PrismQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prismq.server.finding.LOOKED_AT", 20)
+    monkeypatch.setattr("prismq.server.finding._WINDOW", 5)
+    ids = [enqueue(q, payload=f'{{"n":"needle{n}"}}' if n in (0, 30) else '{"n":"hay"}') for n in range(50)]
+    found, cursor = [], None
+    for _ in range(3):
+        query = {"text": "needle"} if cursor is None else {"text": "needle", "cursor": cursor}
+        page = site.anonymous.get("/api/v1/search/tasks", params=query).json()
+        found.append([task["id"] for task in page["items"]])
+        cursor = page["next_cursor"]
+    assert found == [[ids[30]], [], [ids[0]]]
+    assert cursor is None
 
 
 def test_a_selection_is_the_link_that_it_was_read_from() -> None:

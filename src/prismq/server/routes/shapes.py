@@ -84,7 +84,10 @@ class Page(BaseModel, Generic[T]):
     """A page of a list."""
 
     items: list[T]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null at the end.")
+    next_cursor: str | None = Field(
+        description="Pass it as `cursor` for the next page; null at the end. A search that has looked at many tasks "
+        "stops with fewer items, or none, and a cursor to go on."
+    )
 
 
 class Changed(BaseModel):

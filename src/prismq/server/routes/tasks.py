@@ -15,6 +15,7 @@ from prismq.domain.limits import ATTEMPTS_MAX, DELAY_S_MAX, KEY_CHARS_MAX, PRIOR
 from prismq.domain.task import TaskFilter
 from prismq.server.actions import Acting, Done
 from prismq.server.dependencies import Operator, Serving, Viewer
+from prismq.server.finding import find_tasks
 from prismq.server.problems import Problem
 from prismq.server.routes.shapes import (
     Changed,
@@ -239,11 +240,12 @@ async def list_tasks(
 
 
 async def find_page(serving: Serving, which: TaskFilter, limit: int, cursor: str | None) -> Page[TaskSummary]:
-    """A page of the tasks that match, newest first."""
+    """A page of the tasks that match, newest first. A free search that finds little stops, with a cursor to go on."""
     before = before_of(cursor)
-    found = await serving.ask(lambda q: q.store.tasks.find(which, limit=limit + 1, before_id=before))
-    items = [summary_of(task) for task in found[:limit]]
-    return Page(items=items, next_cursor=cursor_of(items[-1].id) if len(found) > limit else None)
+    found = await serving.ask(lambda q: find_tasks(q.store, which, limit, before))
+    go_on = found.go_on_before
+    items = [summary_of(task) for task in found.tasks]
+    return Page(items=items, next_cursor=None if go_on is None else cursor_of(go_on))
 
 
 @router.get("/{task_id}", summary="A task", response_model=TaskDetail, responses=problems(404))

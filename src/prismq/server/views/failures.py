@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from prismq.app import PrismQ
 from prismq.domain.task import TaskFilter
+from prismq.server.finding import total
 from prismq.server.views.causes import Cause, grouped
 from prismq.server.views.drawing import Chart
 from prismq.server.views.history import History, Range, failures
-from prismq.server.views.selection import total
 
 STATUSES = ("dead_letter", "failed")
 LOOKED_AT = 500  # the newest, for the causes; the numbers by type are of all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from prismq.domain.status import parse_status
 from prismq.domain.task import Task, TaskFilter
 from prismq.domain.times import from_text, to_epoch
 from prismq.server import actions
+from prismq.server.finding import RUNNING, is_by_books
 
 IDS_MAX = 1_000  # of tasks that were chosen one by one
 _SAMPLE = 10
 _DATABASE_ID_MAX = 2**63 - 1
 _TEXTS = ("type", "queue", "schedule", "tag", "text")
 _TIMES = ("after", "before")
-RUNNING = ("claimed", "processing")
 
 
 class Pairs(NamedTuple):
@@ -71,7 +71,7 @@ class Selection:
     @property
     def is_by_books(self) -> bool:
         """Whether the books know how many match."""
-        return replace(self.which, statuses=(), type=None, queue=None) == TaskFilter()
+        return is_by_books(self.which)
 
     @property
     def words(self) -> str:
@@ -185,14 +185,3 @@ def ask(q: PrismQ, action: Action, selection: Selection) -> Ask:
     sample = q.store.tasks.find(meant.which, limit=min(_SAMPLE, found.matching)) if found.matching else []
     chosen = len(selection.which.ids)
     return Ask(action, meant, found.matching, found.exact, sample, max(0, chosen - found.matching) if chosen else 0)
-
-
-def total(depth: Mapping[tuple[str, str, str, str], int], which: TaskFilter) -> int:
-    """How many tasks the books have of these types, queues and statuses."""
-    return sum(
-        tasks
-        for (queue, type_, status, _), tasks in depth.items()
-        if (which.queue in (None, queue))
-        and (which.type in (None, type_))
-        and (not which.statuses or status in which.statuses)
-    )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from prismq.app import PrismQ
-from prismq.domain.task import Task, TaskFilter
+from prismq.domain.task import Task
 from prismq.domain.words import plural
-from prismq.server.views.selection import RUNNING, Selection, total
-from prismq.storage.contract import Store
+from prismq.server.finding import RUNNING, find_tasks, total
+from prismq.server.views.selection import Selection
 
 PAGE = 50
 _TABS = (
@@ -22,10 +22,6 @@ _TABS = (
     ("Dead letters", ("dead_letter",)),
     ("Cancelled", ("cancelled",)),
 )  # fmt: skip
-LOOKED_AT = 30_000  # tasks that a free search looks at before it asks whether to go on
-_WINDOW = 10_000
-_FEW = 20_000
-_INDEXED = frozenset({*RUNNING, "queued", "scheduled", "failed", "dead_letter", "cancelled"})
 _NAMES_MAX = 500  # of types and queues that are offered for completion
 
 
@@ -56,41 +52,15 @@ class TasksPage:
     at: float
 
 
-def _look(store: Store, selection: Selection, before_id: int | None, known: int) -> tuple[list[Task], int | None]:
-    """A page and one task more; and where a free search stopped before it was through, the id it came to."""
-    which, limit = selection.which, PAGE + 1
-    if which.ids:
-        return store.tasks.find(which, limit=limit, before_id=before_id), None
-    if known == 0:
-        return [], None
-    if selection.is_by_books:
-        # Where there are few, nobody looks for more of them through the whole history.
-        return store.tasks.find(which, limit=limit if before_id else min(limit, known), before_id=before_id), None
-    if known <= _FEW and which.statuses and _INDEXED.issuperset(which.statuses):
-        return store.tasks.find(which, limit=limit, before_id=before_id), None
-    newest = store.tasks.find(TaskFilter(), limit=1, before_id=before_id)
-    found: list[Task] = []
-    place = (newest[0].id or 0) + 1 if newest else 0
-    for _ in range(LOOKED_AT // _WINDOW):
-        if place <= 1 or len(found) >= limit:
-            break
-        ids = range(max(1, place - _WINDOW), place)
-        found += store.tasks.find(replace(which, ids=tuple(ids)), limit=limit - len(found))
-        place = ids.start
-    return found, place if place > 1 and len(found) < limit else None
-
-
 def tasks_page(q: PrismQ, selection: Selection, before_id: int | None = None) -> TasksPage:
     """The tasks that match, PAGE at a time from `before_id` backwards. Raises QueueDatabaseError."""
     store = q.store
     depth = store.insight.depth()
-    known = total(depth, selection.which)
-    found, looked_to = _look(store, selection, before_id, known)
-    more = len(found) > PAGE
-    shown = found[:PAGE]
+    found = find_tasks(store, selection.which, PAGE, before_id, depth)
+    shown, more = found.tasks, found.go_on_before is not None and not found.looked_at
     if selection.is_by_books:
-        matching = plural(known, "task")
-    elif more or looked_to:
+        matching = plural(total(depth, selection.which), "task")
+    elif more or found.looked_at:
         matching = f"{'more than' if more else 'at least'} {plural(len(shown), 'task')}"
     else:
         matching = plural(len(shown), "task" if before_id is None else "more task")
@@ -108,8 +78,8 @@ def tasks_page(q: PrismQ, selection: Selection, before_id: int | None = None) ->
         selection=selection,
         tabs=tabs,
         tasks=shown,
-        next_before_id=shown[-1].id if more else looked_to,
-        looked_at=LOOKED_AT if looked_to and not more else 0,
+        next_before_id=found.go_on_before,
+        looked_at=found.looked_at,
         before_id=before_id,
         matching=matching,
         types=sorted({type_ for _, type_, _, _ in depth})[:_NAMES_MAX],
