@@ -33,6 +33,7 @@ from tests.helpers.builders import (
 )
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import PostgresEngine, postgres_engine
+from tests.helpers.processes import wait_until
 
 MANY = 400  # statements that no operation needs
 S = TaskStatus
@@ -235,8 +236,10 @@ class PostgresBench:
         in_use, _ = self._engine.store.database.connection_counts()
         assert in_use == 0, "a connection was not given back"
         left = "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
-        assert self.look(left) == [], "a transaction was left open"
-        assert self.look("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()") == []
+        locks = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        # A connection that is thrown away ends at the server a moment later.
+        wait_until(lambda: not self.look(left), "no transaction is left open")
+        wait_until(lambda: not self.look(locks), "no lock is left held")
 
     @property
     def url(self) -> str:

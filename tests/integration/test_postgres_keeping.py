@@ -130,10 +130,13 @@ def test_a_backup_that_fails_or_is_given_up_leaves_no_file(engine: PostgresEngin
     assert not copy.exists()
 
 
-def test_a_password_is_in_no_argument_and_no_error(engine: PostgresEngine, tmp_path: Path) -> None:
+def test_a_password_is_in_no_argument_and_no_error(
+    engine: PostgresEngine, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     secret = "s3:cr\\et"
-    engine.server.execute("DROP ROLE IF EXISTS locked")
+    # The server's other tests make a user of this name, too: it is the one that is asked for a password.
     engine.server.execute(f"CREATE ROLE locked LOGIN SUPERUSER PASSWORD '{secret}'")
+    request.addfinalizer(lambda: engine.server.execute("DROP ROLE locked"))
     url = engine.server.url(engine.name, user="locked", password="s3%3Acr%5Cet")
     store = PostgresStore(PostgresDatabase(url, server_clock=False))
     store.keeping.back_up(tmp_path / "copy.dump")
