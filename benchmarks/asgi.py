@@ -8,9 +8,16 @@ Headers = list[tuple[bytes, bytes]]
 
 
 async def request(
-    app: Any, method: str, path: str, headers: Headers, body: bytes = b"", *, query: str = "", expect: int = 200
+    app: Any,
+    method: str,
+    path: str,
+    headers: Headers,
+    body: bytes = b"",
+    *,
+    query: str = "",
+    expect: tuple[int, ...] = (200,),
 ) -> int:
-    """One request; the bytes of the answer. Raises RuntimeError for another status than `expect`."""
+    """One request; the bytes of the answer. Raises RuntimeError for a status that is not expected."""
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
         "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
@@ -29,6 +36,6 @@ async def request(
         size += len(message.get("body", b""))
 
     await app(scope, receive, send)
-    if status != expect:
+    if status not in expect:
         raise RuntimeError(f"{method} {path}?{query} answered {status}")
     return size

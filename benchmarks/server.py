@@ -112,7 +112,7 @@ def _requests(app: Any, headers: list[tuple[bytes, bytes]], n: int, at_once: int
     async def some(number: int) -> None:
         for i in range(number):
             body = f'{{"type": "noop", "payload": {{"n": {i}}}}}'.encode()
-            await request(app, "POST", path, headers, body, expect=201)
+            await request(app, "POST", path, headers, body, expect=(201,))
 
     async def all_of_them() -> None:
         await asyncio.gather(*(some(n // at_once) for _ in range(at_once)))
