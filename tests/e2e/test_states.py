@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from playwright.sync_api import Browser, expect
 
 from prismq import PrismQ
 from prismq.domain.account import Role
 from prismq.server import ServerSettings
+from prismq.server.live import Look
 from prismq.server.runner import Beside, prepare
 from tests.e2e.conftest import Tab, new_tab
 from tests.e2e.scene import Scene
@@ -25,10 +29,12 @@ class Empty:
         self.settings = ServerSettings(port=free_port())
         self.url = f"http://127.0.0.1:{self.settings.port}"
         self._running: Beside | None = None
+        self.app: FastAPI | None = None
 
     def start(self) -> None:
         """Serve."""
-        self._running = Beside(*prepare(self.q, self.settings), self.settings)
+        self.app, listening = prepare(self.q, self.settings)
+        self._running = Beside(self.app, listening, self.settings)
         self._running.__enter__()
 
     def stop(self) -> None:
@@ -88,6 +94,25 @@ def test_a_server_that_goes_away_is_told_with_the_age_of_what_is_shown(visitor: 
     empty.start()
     expect(page.locator(".feed")).to_have_attribute("data-state", "live", timeout=40_000)
     expect(page.locator(".feed-banner")).to_be_hidden()
+
+
+def test_a_server_that_sends_nothing_is_told_from_one_that_is_away(
+    visitor: Tab, empty: Empty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = visitor.open("/")
+    expect(page.locator(".feed")).to_have_attribute("data-state", "live")
+    assert empty.app is not None
+    hub = empty.app.state.services.hub
+
+    async def hang() -> Look:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hub, "_look", hang)
+        expect(page.locator(".feed")).to_have_attribute("data-state", "stale", timeout=40_000)
+        expect(page.locator(".feed")).to_contain_text(re.compile(r"No data for \d+ s"))
+        expect(page.locator(".feed-banner")).to_contain_text("The server is there but sends nothing: what you see is")
 
 
 def test_a_token_is_shown_once_and_from_then_on_everybody_signs_in(visitor: Tab, browser: Browser) -> None:
