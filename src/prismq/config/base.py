@@ -20,6 +20,7 @@ class Config(BaseModel):
     env_prefix: ClassVar[str] = "PRISMQ_"
     called: ClassVar[str] = "program"  # whose settings these are
     env_names: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    secrets: ClassVar[frozenset[str]] = frozenset()  # settings whose values no message shows
 
     def __init__(self, *, _sources: Mapping[str, str] | None = None, **values: Any) -> None:
         """`_sources` says for messages where each value came from; without it, they are arguments."""
@@ -87,4 +88,6 @@ def _explained(
     reason = first["msg"].rstrip(".")
     if reason[1:2].islower():
         reason = reason[0].lower() + reason[1:]
+    if key in kind.secrets:
+        return ConfigurationError(f"{where} from {source}: {reason}. {about(kind, key)}")
     return ConfigurationError(f"{where} = {shown(value)} from {source}: {reason}. {about(kind, key)}")

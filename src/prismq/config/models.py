@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from prismq.config.alerts import AlertsConfig, SloConfig
 from prismq.config.base import Config
 from prismq.config.database import DATABASE_VARIABLES, read_database, without_password
 from prismq.config.server import ServerConfig
 from prismq.domain.errors import ConfigurationError
 from prismq.domain.json_values import problem_of
 from prismq.domain.limits import ATTEMPTS_MAX, DELAY_S_MAX, NAME_CHARS_MAX, PREFETCH_MAX
+from prismq.domain.promise import DEFAULT_TARGET_S, TARGET_S_MAX
 from prismq.domain.strategy import SchedulingStrategy, parse_strategy
 
 _DAY_S = 86_400.0
 _HEARTBEAT_S = 10.0
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class ShedSetting(BaseModel):
+    """How many ready tasks a queue may hold, and which are cancelled beyond that."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_waiting: int = Field(ge=1)
+    drop: Literal["oldest", "lowest"] = "oldest"
 
 
 class WorkerConfig(Config):
@@ -59,6 +70,40 @@ class WorkerConfig(Config):
     )
     processes: int = Field(1, ge=1, le=256, description="worker processes, 1 to 256")
     concurrency: int = Field(8, ge=1, le=1000, description="tasks that one process runs at a time, 1 to 1000")
+    min_processes: int = Field(
+        1, ge=1, le=256, description="where max_processes is set: the fewest processes that autoscaling keeps, 1 to 256"
+    )
+    max_processes: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="the most processes that autoscaling starts, 1 to 256; none: `processes`, always",
+    )
+    min_concurrency: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="where max_concurrency is set: the fewest slots that autoscaling leaves a process, 1 to 1000",
+    )
+    max_concurrency: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="the most slots that autoscaling gives a process, 1 to 1000; none: `concurrency` as it is",
+    )
+    target_wait_seconds: float = Field(
+        DEFAULT_TARGET_S,
+        gt=0,
+        le=TARGET_S_MAX,
+        description="seconds within which autoscaling wants 95 % of the tasks started, above 0; a queue whose name "
+        "says its promise (within_5_minutes) has that one",
+    )
+    scale_down_after_seconds: float = Field(
+        120.0,
+        ge=1,
+        le=_DAY_S,
+        description="seconds in which fewer slots must have been enough before autoscaling takes some away, 1 to a day",
+    )
     queues: list[str] | None = Field(
         None, min_length=1, description="the queues to serve, a list of names; none: every queue"
     )
@@ -134,6 +179,44 @@ class WorkerConfig(Config):
         description="the folder of the backups, taken from the database's own where it is relative; none: `backups` "
         "beside the database",
     )
+    breaker: bool = Field(
+        False,
+        description="true: a task type whose attempts fail all at once is not claimed for a while, then one of its "
+        "tasks is tried",
+    )
+    breaker_failure_ratio: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="the part of a type's attempts that fail where its breaker opens, above 0 to 1",
+    )
+    breaker_min_attempts: int = Field(
+        50, ge=1, description="attempts of a type that must have ended before its breaker may open, 1 or more"
+    )
+    breaker_window_seconds: float = Field(
+        120.0, ge=60, le=3600, description="seconds within which those attempts ended, 60 to 3600"
+    )
+    breaker_crashes: int = Field(
+        5,
+        ge=1,
+        description="tasks of a type lost with their workers in that time, more than completed, that open its breaker, "
+        "too; 1 or more",
+    )
+    breaker_open_seconds: float = Field(
+        60.0,
+        ge=1,
+        le=_DAY_S,
+        description="seconds that a breaker is open before a task is tried, twice as long each time in a row up to "
+        "15 minutes, 1 to a day",
+    )
+    restart_wedged: bool = Field(
+        True, description="true: a process that neither reports nor computes is ended, and replaced; false: it is left"
+    )
+    shed: dict[str, ShedSetting] = Field(
+        {},
+        description="queues whose backlog is bounded: {'mail': {'max_waiting': 10000, 'drop': 'oldest'}}; beyond it "
+        "the `oldest` ready tasks, or those of the `lowest` priority, are cancelled",
+    )
     probe_file: str | None = Field(
         None,
         min_length=1,
@@ -206,6 +289,28 @@ class WorkerConfig(Config):
             object.__setattr__(self, "heartbeat_interval_seconds", half / 2)
         return self
 
+    @model_validator(mode="after")
+    def _bounded(self) -> WorkerConfig:
+        for unit in ("processes", "concurrency"):
+            least, most, begin = getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}"), getattr(self, unit)
+            if most is None:
+                if least != type(self).model_fields[f"min_{unit}"].default:
+                    raise PydanticCustomError(
+                        f"min_{unit}", "it counts with max_{unit} alone, which is not set", {"unit": unit}
+                    )
+                continue
+            if least > most:
+                raise PydanticCustomError(
+                    f"min_{unit}", "it is above max_{unit} ({most})", {"unit": unit, "most": str(most)}
+                )
+            if unit in self.model_fields_set and not least <= begin <= most:
+                raise PydanticCustomError(
+                    unit,
+                    "it is what autoscaling begins with, and not from min_{unit} ({least}) to max_{unit} ({most})",
+                    {"unit": unit, "least": str(least), "most": str(most)},
+                )
+        return self
+
     @classmethod
     def misplaced(cls, key: str) -> str:
         return " It belongs to the top level of the file." if key in Settings.model_fields else ""
@@ -276,6 +381,8 @@ class Settings(Config):
     )
     worker: WorkerConfig = Field(default_factory=WorkerConfig, description="the section of the worker's settings")
     server: ServerConfig = Field(default_factory=ServerConfig, description="the section of the HTTP server's settings")
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig, description="the section of alerts")
+    slo: SloConfig = Field(default_factory=SloConfig, description="the section of service levels")
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -314,8 +421,20 @@ class Settings(Config):
 
     @classmethod
     def misplaced(cls, key: str) -> str:
-        if key in WorkerConfig.model_fields:
-            return " It is a setting of the worker: move it to the section `worker`."
-        if key in ServerConfig.model_fields:
-            return " It is a setting of the HTTP server: move it to the section `server`."
-        return ""
+        return next(
+            (
+                f" It is a setting of the {kind.called}: move it to the section `{section}`."
+                for section, kind in SECTIONS.items()
+                if key in kind.model_fields
+            ),
+            "",
+        )
+
+
+# The sections of the file: those who read, write, show and describe the settings go by this table.
+SECTIONS: Mapping[str, type[Config]] = {
+    "worker": WorkerConfig,
+    "server": ServerConfig,
+    "alerts": AlertsConfig,
+    "slo": SloConfig,
+}

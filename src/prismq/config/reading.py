@@ -14,8 +14,7 @@ from typing import Any, get_args, get_origin
 from prismq.config.base import AnyConfig, Config, about, refuse_unknown, shown
 from prismq.config.database import DATABASE_VARIABLES, DatabaseTarget, default_db_path, target_of
 from prismq.config.files import find_file, read_file, section_of, with_database_path, without_duplicates
-from prismq.config.models import Settings, WorkerConfig
-from prismq.config.server import ServerConfig
+from prismq.config.models import SECTIONS, Settings, WorkerConfig
 from prismq.domain.errors import ConfigurationError, closest
 
 # Two of the reference, and of OpenTelemetry, besides our own.
@@ -62,11 +61,11 @@ def load_settings(
     if found is not None:
         content = with_database_path(read_file(found), found)
         refuse_unknown(Settings, content, str(found))
-    section = section_of(content.pop("worker", None), "worker", str(found))
-    worker = _build(WorkerConfig, section, found, variables)
-    section = section_of(content.pop("server", None), "server", str(found))
-    server = _build(ServerConfig, section, found, variables)
-    return _build(Settings, content, found, variables, worker=worker, server=server)
+    sections = {
+        name: _build(kind, section_of(content.pop(name, None), name, str(found)), found, variables)
+        for name, kind in SECTIONS.items()
+    }
+    return _build(Settings, content, found, variables, **sections)
 
 
 def resolve_database(

@@ -17,7 +17,7 @@ class ServerConfig(Config):
     """How the HTTP server listens and whom it lets in. Raises ConfigurationError, which names the setting."""
 
     env_prefix: ClassVar[str] = "PRISMQ_SERVER_"
-    called: ClassVar[str] = "server"
+    called: ClassVar[str] = "HTTP server"
     host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; 0.0.0.0 is every one")
     port: int = Field(8000, ge=1, le=65_535, description="the port to listen on, 1 to 65535")
     root_path: str = Field(

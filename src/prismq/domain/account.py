@@ -60,5 +60,5 @@ class AuditEntry:
     which: Mapping[str, Any] = field(default_factory=dict)
     tasks: int | None = None
     origin: str | None = None  # the address it came from; None for the command line of this machine
-    via: str = "token"  # token, session, open (no authentication asked for) or cli
+    via: str = "token"  # token, session, open (no authentication asked for), cli, or system (done by itself)
     entry_id: int | None = None

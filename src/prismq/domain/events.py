@@ -188,6 +188,28 @@ class WorkerProcessLost:
 
 
 @dataclass(frozen=True)
+class WorkersScaled:
+    """A supervisor changed how many processes it runs, or how many slots each of them has."""
+
+    supervisor_id: str
+    processes: int
+    slots: int  # of each
+    processes_before: int
+    slots_before: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Remediated:
+    """Something was put right without anybody's doing. `target`: a task's id, a type, a queue or a worker."""
+
+    act: str
+    target: str
+    reason: str
+    tasks: int = 0
+
+
+@dataclass(frozen=True)
 class StoreUnavailable:
     """The store could not be reached; the worker keeps what it knows and tries again in `retry_in_s`."""
 
@@ -245,6 +267,22 @@ class ChoreFailed:
     error: str
 
 
+@dataclass(frozen=True)
+class AlertFired:
+    rule: str
+    severity: str
+    summary: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class AlertResolved:
+    rule: str
+    severity: str
+    summary: str
+    lasted_s: float
+
+
 Event = (
     TaskEnqueued
     | TasksEnqueued
@@ -266,6 +304,8 @@ Event = (
     | WorkerStateChanged
     | WorkerStopped
     | WorkerProcessLost
+    | WorkersScaled
+    | Remediated
     | StoreUnavailable
     | StoreRecovered
     | HintsLost
@@ -274,6 +314,8 @@ Event = (
     | TasksPruned
     | BackupMade
     | ChoreFailed
+    | AlertFired
+    | AlertResolved
 )
 Emit = Callable[[Event], None]
 

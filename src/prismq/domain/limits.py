@@ -27,6 +27,8 @@ SPAN_ATTRIBUTES_MAX = 16
 SPAN_TEXT_CHARS_MAX = 200
 # Lines of a level that no index has are looked for among the newest.
 LOGS_LOOKED_AT = 100_000
+# Failures of one queue are looked for among the newest of all, which one index has.
+FAILURES_LOOKED_AT = 5_000
 PRIORITY_MIN, PRIORITY_MAX = -1_000_000, 1_000_000
 ATTEMPTS_MAX = 10_000
 # SQLite's dates end with the year 9999; a century is a typing error all the same.
@@ -49,3 +51,5 @@ PREFETCH_MAX = 1_000
 METRIC_PAIRS_MAX = 100  # of queue and type, each about 60 lines
 METRIC_QUEUES_MAX = 100
 METRIC_WORKERS_MAX = 200
+METRIC_SCHEDULES_MAX = 100
+METRIC_ROUTES_MAX = 200  # of HTTP: method, route and status; each method and route has some 20 lines besides

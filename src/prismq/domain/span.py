@@ -18,6 +18,10 @@ class AttemptSpans(NamedTuple):
     trace_id: str  # 32 hex digits
     spans: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """One key per column, the spans as the list that they are; text that is no list gives `[]`."""
+        return {**self._asdict(), "spans": json_list(self.spans)}
+
 
 @dataclass(frozen=True)
 class TaskSpan:

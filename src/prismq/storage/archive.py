@@ -73,9 +73,9 @@ class ArchiveWriter:
         now = self._clock.now()
         at = from_epoch(now).isoformat()
         with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=now) as member:
-            for task, attempts, logs in stories:
+            for story in stories:
                 # The id first: a reader that looks for one task need not parse the others.
-                line = {"id": task["id"], "archived_at_utc": at, "task": task, "attempts": attempts, "logs": logs}
+                line = {"id": story.task["id"], "archived_at_utc": at, **story._asdict()}
                 member.write(json.dumps(line, separators=(",", ":"), default=_as_text).encode() + b"\n")
 
     def _tear_off(self, file: BinaryIO, start: int) -> None:

@@ -14,7 +14,15 @@ from prismq.storage.settling import outcome_of
 
 MINUTE_S = 60
 # The lengths that a slot of the statistics may have; with age they fold from each into the next.
-SPANS_S = (MINUTE_S, 600, 3600)
+HOUR_S, DAY_S = 3600, 86_400
+SPANS_S = (MINUTE_S, 600, HOUR_S, DAY_S)
+# (slots of this many seconds, older than this) become slots of that many seconds; the last are deleted.
+# Minutes for three hours: a day of them would take longer to read and to merge than a page may take to load.
+# Days after six weeks: a chart of 13 months is made of them, and hours would be ten thousand slots of every type.
+FOLDS = ((MINUTE_S, DAY_S / 8, 600), (600, 14.0 * DAY_S, HOUR_S), (HOUR_S, 45.0 * DAY_S, DAY_S))
+STATS_KEPT_S = 400.0 * DAY_S  # about 13 months
+# Hours beside the statistics, so that a day is read as 24 slots; by then the statistics themselves have become hours.
+HOURS_KEPT_S = 14.0 * DAY_S + 2 * HOUR_S
 
 _WORD = {status: status.value for status in TaskStatus}  # Enum's own `value` is a call
 

@@ -52,6 +52,35 @@ def redis_info(url: str) -> RedisInfo:
     return read_info(url)
 
 
+class RedisState(NamedTuple):
+    """How a Redis server is set up, and how it is off. Sizes in bytes."""
+
+    used_memory: int
+    maxmemory: int  # 0: no limit
+    policy: str  # maxmemory_policy
+    evicted_keys: int  # since it was started
+    persists: bool  # it keeps an append-only file, or saves at times
+    save_failed: bool  # the last write of one of them
+
+
+def redis_state(url: str) -> RedisState:
+    """How the Redis server at `url` is. Raises as `redis_info` does."""
+    try:
+        from prismq.storage.redis.info import read_state
+    except ImportError as error:
+        raise ConfigurationError("redis_url is set, and needs: pip install 'prismq[redis]'") from error
+    return read_state(url)
+
+
+def redis_keys(url: str) -> dict[str, int]:
+    """How many keys the Redis server at `url` holds, by type. Raises as `redis_info` does."""
+    try:
+        from prismq.storage.redis.info import read_keys
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("redis_url is set, and needs: pip install 'prismq[redis]'") from error
+    return read_keys(url)
+
+
 def _redis(url: str, location: str) -> Wakeups:
     try:
         from prismq.storage.redis.wakeup import RedisWakeups

@@ -9,8 +9,19 @@ from __future__ import annotations
 
 from prismq.storage.contract.accounts import AccountStore
 from prismq.storage.contract.audit import AuditLog
+from prismq.storage.contract.duties import Duty, DutyStore
 from prismq.storage.contract.inbox import Inbox
-from prismq.storage.contract.insight import Connections, HeldKey, Insight, Outcomes, ReadyRoute, Space
+from prismq.storage.contract.insight import (
+    Connections,
+    HeldKey,
+    HeldTask,
+    Insight,
+    Outcomes,
+    QueryFigures,
+    ReadyRoute,
+    Space,
+    Timings,
+)
 from prismq.storage.contract.keeping import (
     Checkpoint,
     CheckpointMode,
@@ -20,6 +31,7 @@ from prismq.storage.contract.keeping import (
     VerifiedCopy,
 )
 from prismq.storage.contract.queues import QueueAdmin, QueueInfo
+from prismq.storage.contract.remedies import ActTotal, RemedyStore
 from prismq.storage.contract.schedules import Schedule, ScheduleStore
 from prismq.storage.contract.store import Store
 from prismq.storage.contract.task_logs import TaskLogStore
@@ -30,6 +42,7 @@ from prismq.storage.contract.workers import WorkerRegistry, WorkerReport
 
 __all__ = [
     "AccountStore",
+    "ActTotal",
     "AuditLog",
     "Batch",
     "Cancelled",
@@ -38,17 +51,22 @@ __all__ = [
     "ClaimRequest",
     "Connections",
     "DatabaseStats",
+    "Duty",
+    "DutyStore",
     "Exchanged",
     "ExpiredLease",
     "HeldKey",
+    "HeldTask",
     "Inbox",
     "Insight",
     "Keeping",
     "Outcomes",
     "Progress",
+    "QueryFigures",
     "QueueAdmin",
     "QueueInfo",
     "ReadyRoute",
+    "RemedyStore",
     "RenewedLease",
     "Restored",
     "Retention",
@@ -59,6 +77,7 @@ __all__ = [
     "TaskAdmin",
     "TaskLogStore",
     "TaskStory",
+    "Timings",
     "Upkeep",
     "VerifiedCopy",
     "WorkStore",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from prismq.storage.contract.work import ClaimRequest
@@ -40,6 +41,16 @@ class HeldKey(NamedTuple):
     pending: bool
 
 
+class HeldTask(NamedTuple):
+    """A task that a worker has, or had. `crashes`: how often it was lost with its worker."""
+
+    task_id: int
+    queue: str
+    type: str
+    started_at: float | None  # seconds since 1970; None: claimed, but not started
+    crashes: int
+
+
 class Connections(NamedTuple):
     """This process's own connections to the store."""
 
@@ -54,6 +65,22 @@ class Space(NamedTuple):
     used: int
     free: int | None
     total: int | None
+
+
+class Timings(NamedTuple):
+    """Durations: how many lie up to each of measuring.BOUNDARIES_S and above the one before, and their sum."""
+
+    counts: tuple[int, ...]  # one more than there are boundaries
+    sum_s: float
+
+
+class QueryFigures(NamedTuple):
+    """What this process has asked of its database since it began to count."""
+
+    statements: Mapping[str, Timings]  # by what they do; until the first row
+    transactions: Mapping[str, Timings]  # committed or rolled_back
+    lock_wait_s: float  # spent waiting for a lock, or for a connection where all are in use
+    busy: int  # how often that wait was given up, or a statement broken off
 
 
 class Insight(Protocol):
@@ -100,7 +127,8 @@ class Insight(Protocol):
     def ready_routes(self, now: float) -> list[ReadyRoute]:
         """What the ready tasks ask for, by queue, type and compatibility; paused queues included.
 
-        A route whose tasks are all queued ahead of their time (rows written by hand) is left out."""
+        A route whose tasks are all queued ahead of their time (rows written by hand) is left out, and so is a type
+        whose breaker keeps its tasks: nobody is to blame for not claiming those."""
         ...
 
     def ahead(self, task_id: int, claim: ClaimRequest, at_most: int) -> int:
@@ -111,12 +139,34 @@ class Insight(Protocol):
         those of a queue that has reached its limit do. 0 where the task is not queued."""
         ...
 
+    def held_tasks(self, at_most: int) -> list[HeldTask]:
+        """The tasks that are claimed or processing, in no order, at most so many."""
+        ...
+
+    def crashed_lately(self, since: float, at_most: int) -> list[HeldTask]:
+        """Of the newest `at_most` tasks that ended without success since then: those that were lost with their worker
+        more than once."""
+        ...
+
     def held_keys(self, task_id: int) -> list[HeldKey]:
         """The unique keys that this task was the last to take, by key; whether it still holds them, see HeldKey."""
         ...
 
     def connections(self) -> Connections:
         """The connections of this process. Asks nothing of the store."""
+        ...
+
+    def connections_max(self) -> int | None:
+        """How many connections this process may have at once; None: one for each of its threads."""
+        ...
+
+    def measure(self) -> None:
+        """Count what this process asks, a few microseconds a statement. A connection that a thread of its own has
+        already may be left out."""
+        ...
+
+    def queries(self) -> QueryFigures | None:
+        """What was counted; None where nobody asked for it with `measure`."""
         ...
 
     def space(self) -> Space:

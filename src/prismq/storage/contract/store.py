@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from prismq.storage.contract.accounts import AccountStore
+from prismq.storage.contract.alerts import AlertStore, LevelStore
 from prismq.storage.contract.audit import AuditLog
+from prismq.storage.contract.duties import DutyStore
 from prismq.storage.contract.inbox import Inbox
 from prismq.storage.contract.insight import Insight
 from prismq.storage.contract.keeping import Keeping
 from prismq.storage.contract.queues import QueueAdmin
+from prismq.storage.contract.remedies import RemedyStore
 from prismq.storage.contract.schedules import ScheduleStore
 from prismq.storage.contract.task_logs import TaskLogStore
 from prismq.storage.contract.tasks import TaskAdmin
@@ -68,6 +71,26 @@ class Store(Protocol):
     @property
     def audit(self) -> AuditLog:
         """What operators did."""
+        ...
+
+    @property
+    def duties(self) -> DutyStore:
+        """What one process at a time does for all."""
+        ...
+
+    @property
+    def alerts(self) -> AlertStore:
+        """What is wrong, and who was told."""
+        ...
+
+    @property
+    def levels(self) -> LevelStore:
+        """Samples of service levels."""
+        ...
+
+    @property
+    def remedies(self) -> RemedyStore:
+        """What is put right without anybody's doing."""
         ...
 
     @property

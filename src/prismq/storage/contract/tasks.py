@@ -22,8 +22,16 @@ class TaskAdmin(Protocol):
         """The task, or None."""
         ...
 
-    def find(self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None) -> list[Task]:
-        """Newest first; `before_id` is the cursor of the next page."""
+    def find(
+        self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None, from_id: int | None = None
+    ) -> list[Task]:
+        """Newest first; `before_id` is the cursor of the next page. `from_id`: look at no task with a lower id."""
+        ...
+
+    def newest_failures(self, *, queue: str | None = None, limit: int = 100) -> list[Task]:
+        """Tasks that failed for good and dead letters, those that ended last first, by an index: as quick with a few
+        among millions. Those of one queue are looked for among the newest limits.FAILURES_LOOKED_AT. A row that was
+        ended by hand without saying when is not among them."""
         ...
 
     def count(self, which: TaskFilter, *, at_most: int = 100_000) -> int:

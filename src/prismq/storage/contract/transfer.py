@@ -46,6 +46,12 @@ MOVED: tuple[Table, ...] = (
     Table("task_stats", ("span_s", "slot_utc", "queue", "type", "outcome")),
     Table("api_tokens", ("token_id",), counter="token_id", unique="name"),
     Table("audit_log", ("entry_id",), counter="entry_id"),
+    Table("alerts", ("alert_id",), counter="alert_id"),
+    Table("alert_notices", ("notice_id",), counter="notice_id"),
+    Table("alert_silences", ("silence_id",), counter="silence_id"),
+    Table("breakers", ("type",)),
+    Table("remediation_totals", ("act",)),
+    Table("service_samples", ("series", "span_s", "slot_utc")),
     Table("task_totals", ("queue", "type", "outcome"), counter="total_id"),
 )
 
@@ -60,6 +66,9 @@ LEFT: Mapping[str, str] = {
     "task_hours": "made of task_stats, where they arrive, from then on",
     "task_stats_deltas": "folded into task_stats first",
     "ends_by_hand": "booked in task_stats first",
+    "duties": "taken anew by whoever works there",
+    "alert_channels": "known anew with the next delivery",
+    "canaries": "enqueued anew",
     "sessions": "people sign in again",
     "schema_migrations": "each database has its own",
     "prismq_migrations": "each database has its own",

@@ -26,11 +26,13 @@ class Retention(NamedTuple):
 
 
 class TaskStory(NamedTuple):
-    """An ended task with its attempts and log lines, each as `to_dict()` has it."""
+    """An ended task with its attempts, its log lines, and the spans of attempts that were traced, each as `to_dict()`
+    has it."""
 
     task: dict[str, Any]
     attempts: list[dict[str, Any]]
     logs: list[dict[str, Any]]
+    spans: list[dict[str, Any]]
 
 
 Archiver = Callable[[Iterator[TaskStory]], None]

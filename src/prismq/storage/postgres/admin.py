@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from prismq.domain.limits import FILTER_CHUNK
+from prismq.domain.limits import FAILURES_LOOKED_AT, FILTER_CHUNK
 from prismq.domain.task import Task, TaskAttempt, TaskFilter, TaskLog
 from prismq.storage.contract import Cancelled
 from prismq.storage.postgres.books import Ledger
@@ -25,6 +25,8 @@ _IDS_AT_ONCE = 100 * FILTER_CHUNK
 _NEWEST = 10_000
 
 _NOTE_ACTS = query("note_acts")
+_NEWEST_FAILURES = query("newest_failures")
+_PLAN_BY_INDEX = query("plan_by_index")
 # Statistics of a day when every task was in this state would have it read.
 _NO_WHOLE_TABLE = "SET LOCAL enable_seqscan = off"
 
@@ -59,14 +61,20 @@ class PostgresTaskAdmin:
             rows = TASKS.fetch(connection, "WHERE id = %s", (task_id,))
         return rows[0] if rows else None
 
-    def find(self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None) -> list[Task]:
+    def find(
+        self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None, from_id: int | None = None
+    ) -> list[Task]:
         """See TaskAdmin.find."""
         condition, params = self._where(which)
         if before_id is not None:
             condition += " AND id < %s"
             params.append(before_id)
+        if from_id is not None:
+            condition += " AND id >= %s"
+            params.append(from_id)
         by = order(which)
-        if by == NEWEST_FIRST:
+        if by == NEWEST_FIRST or from_id is not None:
+            by = NEWEST_FIRST
             with self._database.reading() as connection:
                 return TASKS.fetch(connection, f"WHERE {condition} ORDER BY {by} LIMIT %s", [*params, limit])
         with self._database.transaction() as connection:
@@ -77,6 +85,14 @@ class PostgresTaskAdmin:
                 connection.execute(_NO_WHOLE_TABLE)
                 found = TASKS.fetch(connection, f"WHERE {condition} ORDER BY {by} LIMIT %s", [*params, limit])
             return found
+
+    def newest_failures(self, *, queue: str | None = None, limit: int = 100) -> list[Task]:
+        """See TaskAdmin.newest_failures."""
+        look = {"look_at": limit if queue is None else FAILURES_LOOKED_AT, "queue": queue, "limit": limit}
+        with self._database.transaction() as connection:
+            connection.execute(_PLAN_BY_INDEX)
+            ids = [task_id for (task_id,) in connection.execute(_NEWEST_FAILURES, look).fetchall()]
+            return TASKS.fetch(connection, "WHERE id = ANY (%s) ORDER BY finished_at_utc DESC, id DESC", (ids,))
 
     def count(self, which: TaskFilter, *, at_most: int = 100_000) -> int:
         """See TaskAdmin.count."""

@@ -28,6 +28,8 @@ _RUNNING_OF_QUEUES = query("running_of_queues")
 _READY_ROUTES = query("ready_routes")
 _READY_ROUTES_OF_QUEUES = query("ready_routes_of_queues")
 _PRIORITIES = query("ready_priorities")
+_LOCK_PROBES = query("lock_probes")
+_TAKE_PROBES = query("take_probes")
 
 _LOCK = "FOR NO KEY UPDATE SKIP LOCKED"
 _HEADS = query("heads")
@@ -43,11 +45,18 @@ _CLAIM_NEWEST = _CLAIM.replace(":heads", _NEWEST.replace(":lock", _LOCK))
 
 
 class Lane(NamedTuple):
-    """Where ready tasks lie. route None: the whole queue. priority None: all of them, in their order."""
+    """Where ready tasks lie. route None: the whole queue. priority None: all of them, in their order. probe: one of
+    them may be tried, and no more."""
 
     queue: str
     route: str | None
     priority: int | None = None
+    probe: bool = False
+
+    @property
+    def type(self) -> str:
+        """Of a lane of one route."""
+        return parts_of(self.route or "")[0]
 
 
 class Look:
@@ -63,7 +72,9 @@ class Look:
 
     def lanes(self) -> list[Lane]:
         """The lanes this worker can serve."""
-        settings = self._settings.fetchall()
+        found = self._settings.fetchall()
+        settings = [row[:3] for row in found if row[0] is not None]
+        breakers: dict[str, bool] = {row[3]: row[4] for row in found if row[3] is not None}
         closed = {queue for queue, is_paused, most in settings if is_paused or (most is not None and most <= 0)}
         by_queue: dict[str, list[str]] = {}
         for queue, route in self._routes.fetchall():
@@ -72,7 +83,9 @@ class Look:
         lanes: list[Lane] = []
         for queue, routes in by_queue.items():
             fitting = [route for route in routes if self._request.can_serve(*parts_of(route))]
-            if len(fitting) == len(routes):
+            if breakers and any(parts_of(route)[0] in breakers for route in fitting):
+                lanes.extend(_allowed(queue, fitting, breakers))
+            elif len(fitting) == len(routes):
                 lanes.append(Lane(queue, None))
             else:
                 lanes.extend(Lane(queue, route) for route in fitting)
@@ -91,6 +104,33 @@ class Look:
         connection.execute(_LOCK_LIMITS, (names,))
         running: dict[str, int] = dict(connection.execute(_RUNNING_OF_QUEUES, (names,)).fetchall())
         return {queue: max(0, most - running.get(queue, 0)) for queue, most in self._limits.items()}
+
+
+def _allowed(queue: str, routes: list[str], breakers: dict[str, bool]) -> Iterator[Lane]:
+    """Lanes of types whose breaker is closed, and one for each type of which a task may be tried."""
+    for route in routes:
+        type_ = parts_of(route)[0]
+        if type_ not in breakers:
+            yield Lane(queue, route)
+        elif breakers[type_]:
+            breakers[type_] = False  # once, whatever the queues and the compatibilities of its tasks
+            yield Lane(queue, route, probe=True)
+
+
+def with_locked_probes(connection: Connection, lanes: list[Lane]) -> list[Lane]:
+    """The lanes without those whose probe somebody else is taking just now; the others are ours until the commit."""
+    types = sorted({lane.type for lane in lanes if lane.probe})
+    if not types:
+        return lanes
+    ours = {type_ for (type_,) in connection.execute(_LOCK_PROBES, (types,)).fetchall()}
+    return [lane for lane in lanes if not lane.probe or lane.type in ours]
+
+
+def take_probes(connection: Connection, request: ClaimRequest, wanted: Pick, now: datetime, until: datetime) -> None:
+    """Of types of which a task may be tried, those are that were claimed; the others wait for their end."""
+    types = sorted({lane.type for lane in wanted.quotas if lane.probe})
+    if types:
+        connection.execute(_TAKE_PROBES, {"worker": request.worker_id, "types": types, "now": now, "until": until})
 
 
 @lru_cache(maxsize=4096)
@@ -121,10 +161,10 @@ def pick(connection: Connection, request: ClaimRequest, lanes: list[Lane], room:
         sql, look = (_CLAIM_NEWEST, _LOOK_AT_NEWEST) if newest else (_CLAIM_OLDEST, _LOOK_AT_OLDEST)
         lanes = _classes(connection, lanes)
     if len(lanes) == 1:  # nothing to weigh against each other
-        return Pick(sql, {lanes[0]: min(limit, room.get(lanes[0].queue, limit))})
+        return Pick(sql, {lanes[0]: 1 if lanes[0].probe else min(limit, room.get(lanes[0].queue, limit))})
     most = limit + WEIGHT_COUNT_MAX if strategy is SchedulingStrategy.WEIGHTED_RANDOM else limit
-    rows = connection.execute(look, _params(lanes, [most] * len(lanes))).fetchall()
-    heads = [(priority, task_id, lanes[number - 1]) for number, priority, task_id in rows]
+    rows = connection.execute(look, _params(lanes, [1 if lane.probe else most for lane in lanes])).fetchall()
+    heads = _one_probe([(priority, task_id, lanes[number - 1]) for number, priority, task_id in rows])
     if strategy is SchedulingStrategy.WEIGHTED_RANDOM:
         heads = _draw(heads, request, room)
     elif strategy is SchedulingStrategy.PRIORITY:
@@ -141,11 +181,29 @@ def _classes(connection: Connection, lanes: list[Lane]) -> list[Lane]:
 
 
 def _params(lanes: Iterable[Lane], most: Sequence[int]) -> dict[str, Any]:
-    queues, routes, priorities = zip(*lanes, strict=True)
-    return {"queues": list(queues), "routes": list(routes), "priorities": list(priorities), "most": list(most)}
+    found = list(lanes)
+    return {
+        "queues": [lane.queue for lane in found],
+        "routes": [lane.route for lane in found],
+        "priorities": [lane.priority for lane in found],
+        "most": list(most),
+    }
 
 
 _Head = tuple[int, int, Lane]  # priority, id
+
+
+def _one_probe(heads: list[_Head]) -> list[_Head]:
+    """The same, where a lane of which one may be tried gave one for each priority."""
+    tried: set[str] = set()
+    found = []
+    for head in heads:
+        if head[2].probe:
+            if head[2].type in tried:
+                continue
+            tried.add(head[2].type)
+        found.append(head)
+    return found
 
 
 def _within(heads: list[_Head], room: dict[str, int]) -> Iterator[_Head]:

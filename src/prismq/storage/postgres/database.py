@@ -18,11 +18,13 @@ from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.string import TextLoader
 
 from prismq.clock import SYSTEM_CLOCK
-from prismq.domain.errors import QueueDatabaseError
+from prismq.domain.errors import QueueBusyError, QueueDatabaseError
 from prismq.domain.times import UTC, from_epoch, to_epoch
+from prismq.storage.measuring import Meter
 from prismq.storage.postgres.connection import Connection
 from prismq.storage.postgres.errors import SERVER_VERSION_MIN, refused, told, translate
 from prismq.storage.postgres.location import read_url
+from prismq.storage.postgres.measured import measured
 from prismq.storage.postgres.pool import Pool
 
 __all__ = ["Connection", "PostgresDatabase"]
@@ -127,6 +129,8 @@ class PostgresDatabase:
         self.server_clock = server_clock
         self._skew: tuple[float, float, float] | None = None  # seconds, measured at (monotonic), wall - monotonic then
         self._pooler = False
+        self.pool_size = location.pool_size
+        self.meter: Meter | None = None  # what connections opened from then on tell what they do
         self._pool = Pool(self._connect, location.pool_size, wait_s, self.name)
 
     def __repr__(self) -> str:
@@ -204,9 +208,9 @@ class PostgresDatabase:
             try:
                 yield found.connection
             except psycopg.Error as error:
-                raise translate(error, self.name) from error
+                raise self._ours(error) from error
             return
-        connection = self._pool.take()
+        connection = self._take()
         try:
             if self._pooler:
                 connection.execute(self._begin())
@@ -220,7 +224,7 @@ class PostgresDatabase:
                     f"written, nobody knows whether it was. Look, or repeat it: an enqueue with an idempotency key is "
                     f"safe to repeat; workers try again by themselves ({told(error)})"
                 ) from error
-            raise translate(error, self.name) from error
+            raise self._ours(error) from error
         finally:
             self._pool.give(connection)
 
@@ -240,12 +244,14 @@ class PostgresDatabase:
             except psycopg.Error as error:
                 if keep_integrity_errors and isinstance(error, psycopg.IntegrityError):
                     raise
-                raise translate(error, self.name) from error
+                raise self._ours(error) from error
             return
-        connection = self._pool.take()
+        connection = self._take()
         opened = _Open(self, connection, _inside.get())
         token = _inside.set(opened)
-        committing = False
+        committing = committed = False
+        meter = self.meter
+        began = 0.0 if meter is None else SYSTEM_CLOCK.monotonic()
         try:
             if self._pooler:
                 connection.execute(self._begin())
@@ -255,6 +261,7 @@ class PostgresDatabase:
                 yield connection
                 committing = True
                 connection.execute("COMMIT")
+            committed = True
         except psycopg.Error as error:
             if keep_integrity_errors and isinstance(error, psycopg.IntegrityError):
                 raise
@@ -264,12 +271,35 @@ class PostgresDatabase:
                     f"was written. Look, or repeat it: an enqueue with an idempotency key is safe to repeat "
                     f"({told(error)})"
                 ) from error
-            raise translate(error, self.name) from error
+            raise self._ours(error) from error
         finally:
             opened.over = True
             _inside.reset(token)
             connection.answer_s = self._answer_s  # whoever lifted the statement_timeout in it lifted this as well
             self._pool.give(connection)  # which rolls back what is still open
+            if meter is not None:
+                meter.transaction(SYSTEM_CLOCK.monotonic() - began, committed=committed)
+
+    def _take(self) -> Connection:
+        meter = self.meter
+        if meter is None:
+            return self._pool.take()
+        began = SYSTEM_CLOCK.monotonic()
+        try:
+            connection = self._pool.take()
+            connection.cursor_factory = measured(meter)
+            return connection
+        except QueueBusyError:
+            meter.busy()
+            raise
+        finally:
+            meter.waited(SYSTEM_CLOCK.monotonic() - began)
+
+    def _ours(self, error: psycopg.Error) -> QueueDatabaseError:
+        found = translate(error, self.name)
+        if self.meter is not None and isinstance(found, QueueBusyError):
+            self.meter.busy()
+        return found
 
     def _begin(self) -> str:
         # Behind a pooler nothing can be set for longer than a transaction.

@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from typing import Any
 
+from typing_extensions import LiteralString
+
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.sketch import Sketch
 from prismq.domain.times import from_epoch
-from prismq.storage.entries import MINUTE_S, SPANS_S
+from prismq.storage.entries import FOLDS, HOUR_S, HOURS_KEPT_S, MINUTE_S, SPANS_S, STATS_KEPT_S
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.locks import alone
 from prismq.storage.postgres.queries import query
@@ -20,13 +22,12 @@ _TAKE_STATS = query("take_stats_deltas")
 _SUM_DEPTH = query("sum_depth")
 _STATS_OF = query("stats_of")
 _PUT_STATS = query("put_stats")
+_HOURS_OF = query("hours_of")
+_PUT_HOURS = query("put_hours")
+_DROP_HOURS = query("drop_hours")
 _TAKE_OLD_STATS = query("take_old_stats")
 _DROP_OLD_STATS = query("drop_old_stats")
 
-_DAY_S = 86_400.0
-# (slots of this many seconds, older than this) become slots of that many seconds; the last are deleted.
-_FOLDS = ((SPANS_S[0], _DAY_S, SPANS_S[1]), (SPANS_S[1], 14 * _DAY_S, SPANS_S[2]))
-_STATS_KEPT_S = 400 * _DAY_S  # about 13 months
 _FOLD_CHUNK = 2_000
 _YEAR_10000 = 253_402_300_800.0
 
@@ -48,6 +49,12 @@ class Sums:
         for bins, text in zip(self.bins, row[5:7], strict=True):
             if text:
                 bins.append(text)
+
+    def include(self, other: Sums) -> None:
+        """Add what another has."""
+        self.numbers = [a + b for a, b in zip(self.numbers, other.numbers, strict=True)]
+        for mine, theirs in zip(self.bins, other.bins, strict=True):
+            mine.extend(theirs)
 
     def row(self) -> tuple[Any, ...]:
         """The sums in the same form."""
@@ -98,6 +105,7 @@ def _fold_deltas(connection: Connection, now: float) -> int:
     if changed:
         connection.execute(_SUM_DEPTH, [list(column) for column in zip(*changed, strict=True)])
         connection.execute("DELETE FROM queue_depth WHERE tasks = 0")
+    _put_hours(connection, stats)
     _put(connection, MINUTE_S, stats)
     add_up(connection, [*enqueued, *(tuple(row[1:]) for row in ended)])
     return len(deltas) + len(ended)
@@ -105,7 +113,7 @@ def _fold_deltas(connection: Connection, now: float) -> int:
 
 def _fold_stats(connection: Connection, now: float) -> int:
     gone = 0
-    for span_s, older_than_s, into_s in _FOLDS:
+    for span_s, older_than_s, into_s in FOLDS:
         before = now - older_than_s
         # Whole slots only: half of one would be folded twice.
         until = from_epoch(before - before % into_s)
@@ -116,18 +124,36 @@ def _fold_stats(connection: Connection, now: float) -> int:
             stats.setdefault((slot - slot % into_s, queue, type_, outcome), Sums()).add(tuple(row))
         _put(connection, into_s, stats)
         gone += len(rows)
-    return gone + connection.execute(_DROP_OLD_STATS, (SPANS_S[-1], from_epoch(now - _STATS_KEPT_S))).rowcount
+    gone += connection.execute(_DROP_OLD_STATS, (SPANS_S[-1], from_epoch(now - STATS_KEPT_S))).rowcount
+    before = now - HOURS_KEPT_S
+    [(hours,)] = connection.execute(_DROP_HOURS, {"before": from_epoch(before - before % HOUR_S)}).fetchall()
+    return gone + int(hours)
 
 
 def _put(connection: Connection, span_s: int, stats: dict[Key, Sums]) -> None:
-    """Add to what the table has. Bins are merged here: rows by hand may hold what SQL would not read."""
+    """Add to what task_stats has."""
+    _merge(connection, _STATS_OF, _PUT_STATS, [span_s], stats)
+
+
+def _put_hours(connection: Connection, stats: dict[Key, Sums]) -> None:
+    """Add to what task_hours has; `stats` stay as they are."""
+    hours: dict[Key, Sums] = {}
+    for (slot, queue, type_, outcome), sums in stats.items():
+        hours.setdefault((slot - slot % HOUR_S, queue, type_, outcome), Sums()).include(sums)
+    _merge(connection, _HOURS_OF, _PUT_HOURS, [], hours)
+
+
+def _merge(
+    connection: Connection, there: LiteralString, put: LiteralString, first: list[int], stats: dict[Key, Sums]
+) -> None:
+    """Add what is there, and write both. Bins are merged here: rows by hand may hold what SQL would not read."""
     if not stats:
         return
     keys = [[from_epoch(slot) for slot, *_ in stats], *(list(c) for c in list(zip(*stats, strict=True))[1:])]
-    for slot, queue, type_, outcome, *row in connection.execute(_STATS_OF, [span_s, *keys]).fetchall():
+    for slot, queue, type_, outcome, *row in connection.execute(there, [*first, *keys]).fetchall():
         stats[slot, queue, type_, outcome].add(tuple(row))
     columns = zip(*(sums.row() for sums in stats.values()), strict=True)
-    connection.execute(_PUT_STATS, [span_s, *keys, *(list(column) for column in columns)])
+    connection.execute(put, [*first, *keys, *(list(column) for column in columns)])
 
 
 def _minute(slot: float, now: float) -> float:

@@ -7,14 +7,26 @@ from typing import Any
 from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.times import from_epoch
-from prismq.storage.contract import ClaimRequest, Connections, HeldKey, Outcomes, ReadyRoute, Space
-from prismq.storage.entries import SPANS_S
+from prismq.storage.contract import (
+    ClaimRequest,
+    Connections,
+    HeldKey,
+    HeldTask,
+    Outcomes,
+    QueryFigures,
+    ReadyRoute,
+    Space,
+)
+from prismq.storage.entries import HOUR_S, MINUTE_S, SPANS_S
+from prismq.storage.measuring import Meter
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.folding import Sums, fold_deltas, many_wait
 from prismq.storage.postgres.outlook import ahead, ready_routes
 from prismq.storage.postgres.queries import query
 from prismq.storage.postgres.totals import totals
 
+_HELD_TASKS = query("held_tasks")
+_CRASHED_LATELY = query("crashed_lately")
 _DEPTH = query("depth")
 _OUTCOMES = query("outcomes")
 _OUTCOMES_SUMMED = query("outcomes_summed")
@@ -27,6 +39,21 @@ _LOOK_AT = 100
 _FOLDINGS_MAX = 500
 
 Depth = dict[tuple[str, str, str, str], int]
+_YEAR_10000 = 253_402_300_800.0
+
+
+def _window(since: float, until: float) -> dict[str, Any]:
+    """The slots between two times, for the statements that read them: those that they fall into belong to it."""
+    hour = HOUR_S
+    until = min(until, _YEAR_10000 - 2 * hour)
+    end = until - until % MINUTE_S + MINUTE_S
+    return {
+        **{f"since_{span_s}": from_epoch(since - since % span_s) for span_s in SPANS_S},
+        "end": from_epoch(end),
+        "first": from_epoch(since + -since % hour),  # of the hours that lie within it as a whole
+        "last": from_epoch(end - end % hour),
+        "hour_after": from_epoch(end + -end % hour),
+    }
 
 
 class PostgresInsight:
@@ -47,19 +74,14 @@ class PostgresInsight:
 
     def outcomes(self, since: float, until: float, *, only: str | None = None, bins: bool = True) -> list[Outcomes]:
         """See Insight.outcomes."""
-        since += self._database.skew_s()
-        window = {
-            # The slot that it falls into belongs to the window, whatever its length.
-            **{f"since_{span_s}": from_epoch(since - since % span_s) for span_s in SPANS_S},
-            "until": self._database.at(until),
-            "only": only,
-        }
+        skew_s = self._database.skew_s()
+        window = {**_window(since + skew_s, until + skew_s), "only": only}
         self._spare_readers()
         if not bins:
-            return [Outcomes(*row) for row in self._all(_OUTCOMES_SUMMED, window)]
+            return [Outcomes(*row) for row in self._planned(_OUTCOMES_SUMMED, window)]
         found: list[Outcomes] = []
         fresh: dict[tuple[str, str, str], Sums] = {}  # one for each batch of each worker: added up here
-        for is_folded, queue, type_, outcome, *row in self._all(_OUTCOMES, window):
+        for is_folded, queue, type_, outcome, *row in self._planned(_OUTCOMES, window):
             if is_folded:
                 found.append(Outcomes(queue, type_, outcome, *row))
             else:
@@ -106,6 +128,19 @@ class PostgresInsight:
         """See Insight.ahead."""
         return ahead(self._database, task_id, claim, at_most)
 
+    def held_tasks(self, at_most: int) -> list[HeldTask]:
+        """See Insight.held_tasks."""
+        return [self._held(row) for row in self._by_index(_HELD_TASKS, {"limit": at_most})]
+
+    def crashed_lately(self, since: float, at_most: int) -> list[HeldTask]:
+        """See Insight.crashed_lately."""
+        values = {"since": self._database.at(since), "limit": at_most}
+        return [self._held(row) for row in self._by_index(_CRASHED_LATELY, values)]
+
+    def _held(self, row: tuple[Any, ...]) -> HeldTask:
+        task_id, queue, type_, started, crashes = row
+        return HeldTask(task_id, queue, type_, None if started is None else self._database.back(started), crashes)
+
     def held_keys(self, task_id: int) -> list[HeldKey]:
         """See Insight.held_keys."""
         sql = "SELECT unique_key, until_utc, pending FROM unique_keys WHERE task_id = %s"
@@ -119,6 +154,20 @@ class PostgresInsight:
         active, total = self._database.connection_counts()
         return Connections(active, total - active, total)
 
+    def connections_max(self) -> int | None:
+        """See Insight.connections_max."""
+        return self._database.pool_size
+
+    def measure(self) -> None:
+        """See Insight.measure."""
+        if self._database.meter is None:
+            self._database.meter = Meter()
+
+    def queries(self) -> QueryFigures | None:
+        """See Insight.queries."""
+        meter = self._database.meter
+        return None if meter is None else meter.figures()
+
     def space(self) -> Space:
         """See Insight.space. The server's disk is out of sight."""
         [(used,)] = self._all(_USED)
@@ -128,6 +177,11 @@ class PostgresInsight:
         with self._database.transaction() as connection:
             connection.execute(_PLAN_BY_INDEX)
             return connection.execute(sql, params).fetchall()
+
+    def _planned(self, sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Planned for these times: a plan for any would read all statistics, in case that is what is asked for."""
+        with self._database.reading() as connection:
+            return connection.execute(sql, params, prepare=False).fetchall()
 
     def _all(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
         with self._database.reading() as connection:

@@ -14,6 +14,7 @@ _FIRST_OF_ROUTES = query("first_of_routes")
 _AHEAD = query("ahead")
 _PLAN_BY_INDEX = query("plan_by_index")
 
+_SHUT_TYPES = "SELECT type FROM breakers WHERE state <> 'closed'"
 _LAST_ID = 2**63 - 1
 
 _Lane = tuple[str, "str | None"]  # queue, route; without a route the whole queue
@@ -23,7 +24,12 @@ def ready_routes(database: PostgresDatabase, now: float) -> list[ReadyRoute]:
     """See Insight.ready_routes."""
     with database.transaction() as connection:
         connection.execute(_PLAN_BY_INDEX)
-        lanes = connection.execute(_READY_ROUTES).fetchall()
+        shut = {type_ for (type_,) in connection.execute(_SHUT_TYPES).fetchall()}
+        lanes = [
+            (queue, route)
+            for queue, route in connection.execute(_READY_ROUTES).fetchall()
+            if parts_of(route)[0] not in shut
+        ]
         found = {
             "queues": [queue for queue, _ in lanes],
             "routes": [route for _, route in lanes],

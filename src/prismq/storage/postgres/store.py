@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prismq.storage.alerts import Alerts, Levels
+from prismq.storage.duties import Duties
 from prismq.storage.postgres.accounts import PostgresAccounts
 from prismq.storage.postgres.admin import PostgresTaskAdmin
 from prismq.storage.postgres.audit import PostgresAuditLog
@@ -14,10 +16,12 @@ from prismq.storage.postgres.queues import PostgresQueueAdmin
 from prismq.storage.postgres.registry import PostgresWorkerRegistry
 from prismq.storage.postgres.schedules import PostgresSchedules
 from prismq.storage.postgres.schema import applied, migrate, pending
+from prismq.storage.postgres.tables import PostgresTables
 from prismq.storage.postgres.task_logs import PostgresTaskLogs
 from prismq.storage.postgres.transfer import PostgresTransfer
 from prismq.storage.postgres.upkeep import PostgresUpkeep
 from prismq.storage.postgres.work import PostgresWork
+from prismq.storage.remedies import Remedies
 from prismq.storage.wakeup import Wakeups
 
 
@@ -39,6 +43,11 @@ class PostgresStore:
         self.keeping = PostgresKeeping(database)
         self.accounts = PostgresAccounts(database)
         self.audit = PostgresAuditLog(database)
+        tables = PostgresTables(database)
+        self.duties = Duties(tables)
+        self.alerts = Alerts(tables)
+        self.levels = Levels(tables)
+        self.remedies = Remedies(tables, self.audit)
         self.wakeups: Wakeups = PostgresWakeups(database)
 
     @property

@@ -13,6 +13,7 @@ from prismq.storage.postgres.rows import LOGS
 
 _ADD = query("add_log")
 _OLD = query("old_logs")
+_SPANS = query("spans_of_task")
 _PLAN_BY_INDEX = query("plan_by_index")
 
 _OF_TASK = "WHERE task_id = %(task_id)s ORDER BY at_utc DESC, log_id DESC LIMIT %(limit)s"
@@ -99,12 +100,8 @@ class PostgresTaskLogs:
 
     def spans(self, task_id: int) -> list[AttemptSpans]:
         """See TaskLogStore.spans."""
-        sql = (
-            "SELECT task_id, fencing_token, attempt, trace_id, spans FROM task_spans WHERE task_id = %s"
-            " ORDER BY fencing_token"
-        )
         with self._database.reading() as connection:
-            return [AttemptSpans(*row) for row in connection.execute(sql, (task_id,)).fetchall()]
+            return [AttemptSpans(*row) for row in connection.execute(_SPANS, (task_id,)).fetchall()]
 
     def delete_before(self, before: float) -> int:
         """See TaskLogStore.delete_before."""

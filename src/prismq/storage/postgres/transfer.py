@@ -76,6 +76,10 @@ _DEPTH = (
     "INSERT INTO queue_depth (queue, type, status, band, tasks)"
     " SELECT queue, type, status, prismq_band(priority), count(*) FROM task_queue GROUP BY 1, 2, 3, 4"
 )
+_HOURS_FROM = (
+    "UPDATE books SET hours_from = coalesce((SELECT date_trunc('hour', max(slot_utc), 'UTC') + interval '1 hour'"
+    " FROM task_stats), '-infinity')"
+)
 _DELTAS = ("queue_depth_deltas", "task_stats_deltas")
 
 _KINDS = {
@@ -385,6 +389,8 @@ class PostgresTransfer:
         with self.writing() as connection:
             connection.execute("DELETE FROM queue_depth")
             connection.execute(_DEPTH)
+            # Statistics that came along are in no hour of task_hours: those of whole hours of its own begin here.
+            connection.execute(_HOURS_FROM)
             for table, sequence in list(self._sequences(connection)):
                 newest = f"SELECT coalesce(max({table.counter}), 0) FROM {table.name}"
                 last = max(connection.execute(newest).fetchall()[0][0], counters.get(table.name, 0))

@@ -17,7 +17,7 @@ from prismq.domain.times import from_epoch
 from prismq.storage.contract import Batch, ClaimRequest, Exchanged, Progress, RenewedLease
 from prismq.storage.postgres.arrays import arrays
 from prismq.storage.postgres.books import Ledger, Statements
-from prismq.storage.postgres.claims import Look, leases_of, pick
+from prismq.storage.postgres.claims import Look, leases_of, pick, take_probes, with_locked_probes
 from prismq.storage.postgres.claims import claim as take
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.guests import Guest
@@ -114,10 +114,12 @@ class PostgresWork:
                     if any(cursor.rowcount != expected for cursor, expected in sent):
                         raise _Mismatch
             if claim is not None and look is not None and lanes:
+                lanes = with_locked_probes(connection, lanes)
                 wanted = pick(connection, claim, lanes, look.room(connection))
                 if wanted is not None:
                     until = from_epoch(at + claim.lease_s)
                     claimed = take(connection, claim, wanted, from_epoch(at), until)
+                    take_probes(connection, claim, wanted, from_epoch(at), until)
             if rows is not None:
                 writer.record(batch, rows)
             ledger.close()

@@ -19,10 +19,9 @@ _LOOK_S = 1.0  # how long the listening thread waits before it looks whether it 
 
 def connect(url: str, **options: Any) -> redis.Redis:
     """A client; nothing is opened yet. Raises ConfigurationError for a URL that Redis' driver does not take."""
+    chosen = {"health_check_interval": 15, **options}
     try:
-        return redis.Redis.from_url(
-            url, socket_connect_timeout=_CONNECT_S, socket_timeout=_CONNECT_S, health_check_interval=15, **options
-        )
+        return redis.Redis.from_url(url, socket_connect_timeout=_CONNECT_S, socket_timeout=_CONNECT_S, **chosen)
     except ValueError as error:
         raise ConfigurationError(f"redis_url: {error}. It looks like redis://[:password@]host[:6379][/0]") from None
 

@@ -7,15 +7,17 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prismq.domain.limits import FILTER_CHUNK
+from prismq.domain.limits import FAILURES_LOOKED_AT, FILTER_CHUNK
 from prismq.domain.task import Task, TaskAttempt, TaskFilter, TaskLog
 from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import Cancelled
 from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.filters import place, where
+from prismq.storage.sqlite.queries import query
 from prismq.storage.sqlite.rows import built
 
+_NEWEST_FAILURES = query("newest_failures")
 _WAITING = "status IN ('scheduled', 'queued')"
 _LEASED = "status IN ('claimed', 'processing')"
 _ENDED = "status IN ('completed', 'failed', 'dead_letter', 'cancelled')"
@@ -39,19 +41,32 @@ class SqliteTaskAdmin:
             row = self._database.execute("SELECT * FROM task_queue WHERE id = ?", (task_id,)).fetchone()
         return _task(row) if row else None
 
-    def find(self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None) -> list[Task]:
+    def find(
+        self, which: TaskFilter, *, limit: int = 100, before_id: int | None = None, from_id: int | None = None
+    ) -> list[Task]:
         """See TaskAdmin.find."""
         condition, params = where(which)
         if before_id is not None:
             condition += " AND id < ?"
             params.append(before_id)
         table, its_condition = place(which)
+        if from_id is not None:
+            # The ids are the place to look: the conditions only choose among them.
+            table, its_condition = "task_queue NOT INDEXED", "id >= ?"
+            params.insert(0, from_id)
         sql = (
             f"SELECT * FROM task_queue WHERE id IN (SELECT id FROM {table} WHERE {its_condition} AND {condition}"
             " ORDER BY id DESC LIMIT ?) ORDER BY id DESC"
         )
         with self._database.lenient_text():
             rows = self._database.execute(sql, (*params, limit)).fetchall()
+        return [_task(row) for row in rows]
+
+    def newest_failures(self, *, queue: str | None = None, limit: int = 100) -> list[Task]:
+        """See TaskAdmin.newest_failures."""
+        look_at = limit if queue is None else FAILURES_LOOKED_AT
+        with self._database.lenient_text():
+            rows = self._database.execute(_NEWEST_FAILURES, (look_at, queue, limit)).fetchall()
         return [_task(row) for row in rows]
 
     def count(self, which: TaskFilter, *, at_most: int = 100_000) -> int:

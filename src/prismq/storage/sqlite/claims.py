@@ -34,13 +34,15 @@ _NEWEST_OF_ROUTE = query("newest_of_route")
 _PAUSED_AND_LIMITED = query("paused_and_limited")
 _RUNNING_OF_QUEUE = query("running_of_queue")
 _CLAIM = query("claim")
+_TAKE_PROBE = query("take_probe")
 
 
 class Lane(NamedTuple):
-    """Where ready tasks lie. route None: the whole queue."""
+    """Where ready tasks lie. route None: the whole queue. probe: one of them may be tried, and no more."""
 
     queue: str
     route: str | None
+    probe: bool = False
 
 
 Head = tuple[int, int]  # priority, id
@@ -50,8 +52,11 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
     """The lanes this worker can serve, and how many more tasks each limited queue may start."""
     paused: set[str] = set()
     room: dict[str, int] = {}
-    for queue, is_paused, max_running in connection.execute(_PAUSED_AND_LIMITED).fetchall():
-        if is_paused:
+    breakers: dict[str, bool] = {}  # of types that are not closed: whether one task of them may be tried
+    for queue, is_paused, max_running, shut, may_try in connection.execute(_PAUSED_AND_LIMITED).fetchall():
+        if shut is not None:
+            breakers[shut] = bool(may_try)
+        elif is_paused:
             paused.add(queue)
         elif max_running is not None:
             room[queue] = max(0, max_running - connection.execute(_RUNNING_OF_QUEUE, (queue,)).fetchone()[0])
@@ -62,11 +67,24 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
         routes = [route for (route,) in connection.execute(_READY_ROUTES, (queue,)).fetchall()]
         # A type written by hand may be a blob: nobody serves that.
         fitting = [route for route in routes if isinstance(route, str) and request.can_serve(*parts_of(route))]
-        if len(fitting) == len(routes) and routes:
+        if breakers and any(parts_of(route)[0] in breakers for route in fitting):
+            lanes.extend(_allowed(queue, fitting, breakers))
+        elif len(fitting) == len(routes) and routes:
             lanes.append(Lane(queue, None))
         else:
             lanes.extend(Lane(queue, route) for route in fitting)
     return lanes, room
+
+
+def _allowed(queue: str, routes: list[str], breakers: dict[str, bool]) -> Iterator[Lane]:
+    """Lanes of types whose breaker is closed, and one for each type of which a task may be tried."""
+    for route in routes:
+        type_ = parts_of(route)[0]
+        if type_ not in breakers:
+            yield Lane(queue, route)
+        elif breakers[type_]:
+            breakers[type_] = False  # once, whatever the queues and the compatibilities of its tasks
+            yield Lane(queue, route, probe=True)
 
 
 def parts_of(route: str) -> tuple[str, str]:
@@ -93,7 +111,7 @@ def pick(
         chosen = [
             (priority, task_id, lane.queue)
             for lane in lanes
-            for priority, task_id in _heads(connection, lane, strategy, limit, now_text)
+            for priority, task_id in _heads(connection, lane, strategy, 1 if lane.probe else limit, now_text)
         ]
         if strategy is SchedulingStrategy.PRIORITY:
             chosen.sort()
@@ -123,7 +141,7 @@ def _heads(
     heads: list[Head] = []
     for priority in _priorities(connection, lane):
         heads.extend(_class_heads(connection, lane, priority, limit, now_text, strategy is SchedulingStrategy.LIFO))
-    return heads
+    return heads[:1] if lane.probe else heads
 
 
 def _of(lane: Lane, now_text: str, limit: int) -> tuple[object, ...]:
@@ -154,10 +172,12 @@ def _draw(
     enough = WEIGHT_COUNT_MAX + request.limit
     found: dict[str, list[tuple[int, int, str]]] = {}
     for lane in lanes:
-        for priority in _priorities(connection, lane):
+        for priority in _priorities(connection, lane)[: 1 if lane.probe else None]:
             found.setdefault(lane.queue, []).extend(
                 (priority, task_id, lane.queue)
-                for priority, task_id in _class_heads(connection, lane, priority, enough, now_text, newest=False)
+                for priority, task_id in _class_heads(
+                    connection, lane, priority, 1 if lane.probe else enough, now_text, newest=False
+                )
             )
     candidates: list[tuple[int, int, str]] = []
     for queue, heads in found.items():
@@ -175,6 +195,14 @@ def _drawn(heads: list[tuple[int, int, str]], limit: int, rng: Random) -> list[t
             quota[head[0]] -= 1
             drawn.append(head)
     return drawn
+
+
+def take_probes(connection: sqlite3.Connection, lanes: list[Lane], rows: list[tuple[Any, ...]], now: float) -> None:
+    """Of types of which a task may be tried, those among the claimed `rows` are; the others wait for their end."""
+    tried = {parts_of(lane.route)[0] for lane in lanes if lane.probe and lane.route is not None}
+    for row in rows if tried else ():
+        if row[3] in tried:
+            connection.execute(_TAKE_PROBE, (row[3], row[0], epoch_to_text(now)))
 
 
 def claim(

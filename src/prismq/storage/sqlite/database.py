@@ -18,8 +18,10 @@ from typing_extensions import Self
 from prismq.clock import SYSTEM_CLOCK
 from prismq.domain.errors import QueueDatabaseError, QueueSchemaError
 from prismq.domain.sketch import merge_json
+from prismq.storage.measuring import Meter
 from prismq.storage.sqlite.errors import translate, translated
 from prismq.storage.sqlite.location import check_location
+from prismq.storage.sqlite.measured import measured
 from prismq.storage.sqlite.pragmas import PRAGMAS, SQLITE_VERSION_MIN, Durability
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -135,6 +137,7 @@ class QueueDatabase:
         # Threads of one process queue up here: SQLite's own wait is a sleep that favours nobody.
         self._writer = threading.RLock()
         self._checked = False
+        self.meter: Meter | None = None  # what connections opened from then on tell what they do
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +188,7 @@ class QueueDatabase:
                 path,
                 isolation_level=None,
                 check_same_thread=False,
+                factory=sqlite3.Connection if self.meter is None else measured(self.meter),
                 timeout=self._busy_ms / 1000,
                 cached_statements=256,
             )
@@ -329,10 +333,14 @@ class QueueDatabase:
                     raise
             owner = object()
             token = _inside.set(owner)
+            meter = self.meter
+            began = 0.0 if meter is None else SYSTEM_CLOCK.monotonic()
+            committed = False
             try:
                 local.depth, local.owner = 1, owner
                 yield connection
                 connection.execute("COMMIT")
+                committed = True
             except BaseException as error:
                 self._roll_back(connection)
                 if isinstance(error, sqlite3.IntegrityError) and keep_integrity_errors:
@@ -343,11 +351,14 @@ class QueueDatabase:
             finally:
                 local.depth, local.owner = 0, None
                 _inside.reset(token)
+                if meter is not None:
+                    meter.transaction(SYSTEM_CLOCK.monotonic() - began, committed=committed)
 
     def _begin(self, connection: sqlite3.Connection, timeout_s: float) -> None:
         # SQLite's own wait sleeps 1, 2, 5, 10 … 100 ms; a transaction of ours takes some 3, so it would mostly
         # sleep while the lock is free. Hence shorter sleeps, up to the same timeout.
-        deadline = SYSTEM_CLOCK.monotonic() + timeout_s
+        began = SYSTEM_CLOCK.monotonic()
+        deadline = began + timeout_s
         nothing, wait_s = threading.Event(), _LOCK_WAIT_MIN_S
         connection.execute("PRAGMA busy_timeout = 0")
         try:
@@ -357,11 +368,15 @@ class QueueDatabase:
                     return
                 except sqlite3.OperationalError as error:
                     if "locked" not in str(error) or SYSTEM_CLOCK.monotonic() >= deadline:
+                        if self.meter is not None and "locked" in str(error):
+                            self.meter.busy()
                         raise
                 SYSTEM_CLOCK.wait(nothing, wait_s)
                 wait_s = min(wait_s * 1.2, _LOCK_WAIT_MAX_S)
         finally:
             connection.execute(f"PRAGMA busy_timeout = {self._busy_ms}")
+            if self.meter is not None:
+                self.meter.waited(SYSTEM_CLOCK.monotonic() - began)
 
     @staticmethod
     def _roll_back(connection: sqlite3.Connection) -> None:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.times import epoch_to_text, text_to_epoch
-from prismq.storage.contract import ClaimRequest, Connections, HeldKey, Outcomes, ReadyRoute, Space
+from prismq.storage.contract import (
+    ClaimRequest,
+    Connections,
+    HeldKey,
+    HeldTask,
+    Outcomes,
+    QueryFigures,
+    ReadyRoute,
+    Space,
+)
+from prismq.storage.measuring import Meter
 from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.ends import book_ends, ends_wait, unbooked
@@ -20,6 +30,8 @@ from prismq.storage.sqlite.outlook import ahead, ready_routes
 from prismq.storage.sqlite.queries import query
 from prismq.storage.sqlite.statistics import slot_of, take_in, totals, window
 
+_HELD_TASKS = query("held_tasks")
+_CRASHED_LATELY = query("crashed_lately")
 _TAIL_COUNTS = query("tail_counts")
 _TAIL_SPAN = query("tail_span")
 _READY_QUEUES = query("ready_queues")
@@ -169,6 +181,15 @@ class SqliteInsight:
         with translated(str(self._database.db_path)), self._database.lenient_text():
             return ahead(self._database.get_connection(), task_id, claim, at_most)
 
+    def held_tasks(self, at_most: int) -> list[HeldTask]:
+        """See Insight.held_tasks."""
+        return [_held(row) for row in self._database.execute(_HELD_TASKS, (at_most,)).fetchall()]
+
+    def crashed_lately(self, since: float, at_most: int) -> list[HeldTask]:
+        """See Insight.crashed_lately."""
+        rows = self._database.execute(_CRASHED_LATELY, (epoch_to_text(since), at_most)).fetchall()
+        return [_held(row) for row in rows]
+
     def held_keys(self, task_id: int) -> list[HeldKey]:
         """See Insight.held_keys."""
         rows = self._database.execute(
@@ -180,6 +201,20 @@ class SqliteInsight:
         """See Insight.connections."""
         active, total = self._database.connection_counts()
         return Connections(active, total - active, total)
+
+    def connections_max(self) -> int | None:
+        """See Insight.connections_max."""
+        return None
+
+    def measure(self) -> None:
+        """See Insight.measure."""
+        if self._database.meter is None:
+            self._database.meter = Meter()
+
+    def queries(self) -> QueryFigures | None:
+        """See Insight.queries."""
+        meter = self._database.meter
+        return None if meter is None else meter.figures()
 
     def space(self) -> Space:
         """See Insight.space."""
@@ -199,3 +234,8 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:  # no log there at present
         return 0
+
+
+def _held(row: sqlite3.Row) -> HeldTask:
+    task_id, queue, type_, started, crashes = row
+    return HeldTask(task_id, queue, type_, None if started is None else text_to_epoch(started), crashes)

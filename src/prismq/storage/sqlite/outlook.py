@@ -19,14 +19,18 @@ _FIRST_OF_ROUTE = query("first_of_route")
 _AHEAD_IN_QUEUE = query("ahead_in_queue")
 _AHEAD_IN_ROUTE = query("ahead_in_route")
 
+_SHUT_TYPES = "SELECT type FROM breakers WHERE state <> 'closed'"
 _LAST_ID = 2**63 - 1
 
 
 def ready_routes(connection: sqlite3.Connection, now: float) -> list[ReadyRoute]:
     """See Insight.ready_routes."""
     found = []
+    shut = {type_ for (type_,) in connection.execute(_SHUT_TYPES).fetchall()}
     for queue in _queues(connection):
         for route in _routes(connection, queue):
+            if parts_of(route)[0] in shut:
+                continue
             head = connection.execute(_FIRST_OF_ROUTE, (queue, route, epoch_to_text(now))).fetchone()
             if head is not None:
                 found.append(ReadyRoute(queue, *parts_of(route), head[0], _since(head[1], now)))

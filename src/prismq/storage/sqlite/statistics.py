@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from prismq.domain.sketch import Sketch
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import Outcomes
-from prismq.storage.entries import MINUTE_S, SPANS_S
+from prismq.storage.entries import HOUR_S, MINUTE_S, SPANS_S
 from prismq.storage.sqlite.queries import query
 
 # Entries that are taken in by one transaction: to merge the bins of one takes some 0.2 ms, and writers wait.
 TAKEN_CHUNK = 100
-HOUR_S = SPANS_S[-1]
 
 _TAKE = query("take_untotalled")
 _ADD_TOTALS = query("add_totals")
@@ -80,7 +79,7 @@ def window(
     is of one moment."""
     until = min(until, _YEAR_10000 - HOUR_S)
     end = until - until % MINUTE_S + MINUTE_S
-    newest = [connection.execute(_NEWEST_SLOT, (span_s,)).fetchone()[0] for span_s in SPANS_S[:-1]]
+    newest = [connection.execute(_NEWEST_SLOT, (span_s,)).fetchone()[0] for span_s in SPANS_S if span_s < HOUR_S]
     if all(slot is None or slot < slot_of(end) for slot in newest):
         end += -end % HOUR_S  # nothing came later, so the last hour counts as a whole
     first, last = since - since % HOUR_S + HOUR_S, end - end % HOUR_S  # the hours that lie within it as a whole

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from prismq.domain.errors import QueueDatabaseError
+from prismq.storage.alerts import Alerts, Levels
+from prismq.storage.duties import Duties
+from prismq.storage.remedies import Remedies
 from prismq.storage.sqlite.accounts import SqliteAccounts
 from prismq.storage.sqlite.admin import SqliteTaskAdmin
 from prismq.storage.sqlite.audit import SqliteAuditLog
@@ -15,6 +18,7 @@ from prismq.storage.sqlite.queues import SqliteQueueAdmin
 from prismq.storage.sqlite.registry import SqliteWorkerRegistry
 from prismq.storage.sqlite.schedules import SqliteSchedules
 from prismq.storage.sqlite.schema import applied, migrate, pending
+from prismq.storage.sqlite.tables import SqliteTables
 from prismq.storage.sqlite.task_logs import SqliteTaskLogs
 from prismq.storage.sqlite.transfer import SqliteTransfer
 from prismq.storage.sqlite.upkeep import SqliteUpkeep
@@ -41,6 +45,11 @@ class SqliteStore:
         self.transfer = SqliteTransfer(database)
         self.accounts = SqliteAccounts(database)
         self.audit = SqliteAuditLog(database)
+        tables = SqliteTables(database)
+        self.duties = Duties(tables)
+        self.alerts = Alerts(tables)
+        self.levels = Levels(tables)
+        self.remedies = Remedies(tables, self.audit)
 
     @property
     def name(self) -> str:

@@ -6,9 +6,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from prismq.domain.span import AttemptSpans
 from prismq.domain.task import Task, TaskAttempt, TaskLog
 from prismq.storage.contract import TaskStory
 from prismq.storage.sqlite.database import QueueDatabase
+from prismq.storage.sqlite.queries import query
+
+_SPANS = query("spans_of_task")
 
 _Kind = type[Task] | type[TaskAttempt] | type[TaskLog]
 
@@ -24,8 +28,12 @@ def stories_of(database: QueueDatabase, task_ids: Iterable[int]) -> Iterator[Tas
                 "SELECT * FROM task_attempts WHERE task_id = ? ORDER BY fencing_token", (task_id,)
             ).fetchall()
             logs = database.execute("SELECT * FROM task_logs WHERE task_id = ? ORDER BY log_id", (task_id,)).fetchall()
+            spans = database.execute(_SPANS, (task_id,)).fetchall()
         yield TaskStory(
-            _plain(Task, row), [_plain(TaskAttempt, one) for one in attempts], [_plain(TaskLog, one) for one in logs]
+            _plain(Task, row),
+            [_plain(TaskAttempt, one) for one in attempts],
+            [_plain(TaskLog, one) for one in logs],
+            [AttemptSpans(*one).to_dict() for one in spans],
         )
 
 

@@ -12,7 +12,7 @@ from prismq.domain.status import TaskStatus
 from prismq.domain.times import epoch_to_text
 from prismq.storage.contract import ExpiredLease, Retention
 from prismq.storage.contract.upkeep import Archiver
-from prismq.storage.entries import SPANS_S
+from prismq.storage.entries import FOLDS, HOUR_S, HOURS_KEPT_S, SPANS_S, STATS_KEPT_S
 from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.ends import book_ends, ends_wait
@@ -31,11 +31,6 @@ _PRUNE_COMPLETED = query("past_retention_completed")
 _PRUNE_FAILED = query("past_retention_failed")
 _PRUNE_OWN = query("past_own_retention")
 _LEASE_LOST = "WorkerLost"
-_DAY_S = 86_400.0
-# (slots of this many seconds, older than this) become slots of that many seconds; the last are deleted.
-# Minutes for three hours: a day of them would take longer to read and to merge than a page may take to load.
-_FOLDS = ((SPANS_S[0], _DAY_S / 8, SPANS_S[1]), (SPANS_S[1], 14 * _DAY_S, SPANS_S[2]))
-_STATS_KEPT_S = 400 * _DAY_S  # about 13 months
 
 
 class SqliteUpkeep:
@@ -161,17 +156,16 @@ class SqliteUpkeep:
     def fold(self, now: float) -> int:
         """See Upkeep.fold. What is not in the totals yet stays as it is until it is."""
         gone = self._take_in()
-        for span_s, older_than_s, into_s in _FOLDS:
+        for span_s, older_than_s, into_s in FOLDS:
             gone += self._fold(span_s, into_s, now - older_than_s)
         cursor = self._database.execute(
             "DELETE FROM task_stats WHERE span_s = ? AND slot_utc < ? AND totalled = 1",
-            (SPANS_S[-1], epoch_to_text(now - _STATS_KEPT_S)),
+            (SPANS_S[-1], epoch_to_text(now - STATS_KEPT_S)),
         )
         gone += cursor.rowcount
-        # By then the statistics themselves have become hours.
-        before = now - _FOLDS[-1][1] - 2 * SPANS_S[-1]
+        before = now - HOURS_KEPT_S
         look = "SELECT 1 FROM task_hours WHERE slot_utc < ? LIMIT 1"
-        if self._database.execute(look, (slot_of(before, SPANS_S[-1]),)).fetchone():
+        if self._database.execute(look, (slot_of(before, HOUR_S),)).fetchone():
             with self._database.transaction() as connection:
                 gone += drop_hours(connection, before)
         return gone

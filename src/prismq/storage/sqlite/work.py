@@ -18,7 +18,7 @@ from prismq.storage.settling import Held, expected_revision, is_remembered, judg
 from prismq.storage.sqlite.blocks import execute_blocks
 from prismq.storage.sqlite.books import READY_SLACK_S, Ledger
 from prismq.storage.sqlite.claims import claim as take
-from prismq.storage.sqlite.claims import find_lanes, leases_of, pick
+from prismq.storage.sqlite.claims import find_lanes, leases_of, pick, take_probes
 from prismq.storage.sqlite.database import QueueDatabase, guest, savepoint
 from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.queries import query
@@ -101,6 +101,7 @@ class SqliteWork:
                 ids = pick(connection, claim, lanes, room, epoch_to_text(now + READY_SLACK_S)) if lanes else []
                 if ids:
                     claimed = take(connection, claim, ids, ledger, now)
+                    take_probes(connection, lanes, claimed, now)
             ledger.close()
         return Exchanged(lost, leases_of(claimed, claim, ids, now) if claim is not None else [])
 
