@@ -42,6 +42,7 @@ class EmbeddedWorker:
         self.housekeeper = Housekeeper(
             store, app.clock, rng, app.emit, lease_s=options.lease_s, retention=options.retention,
             archive_dir=options.archive_dir, backups=options.backups, tracing=app.tracing,
+            remedies=options.remedies,
         )  # fmt: skip
         self.probe = Probe(options.probe, app.clock, poll_s=options.poll_s)
         self._stop = threading.Event()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 
 from prismq.clock import Clock
@@ -11,8 +12,10 @@ from prismq.domain.errors import QueueDatabaseError, QueueMaintenanceError
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.outcome import describe
 from prismq.storage.contract import Retention, Store
+from prismq.worker.acts import Acts
 from prismq.worker.copies import BackupPlan, Pruner, ScheduledBackups
 from prismq.worker.reaper import Reaper
+from prismq.worker.remedy import EVERY_S, Remedy, RemedyPlan
 from prismq.worker.scheduler import Scheduler, ScheduleTracing
 
 _PRUNE_S = 30.0
@@ -35,7 +38,10 @@ class Housekeeper:
         archive_dir: str | None = None,
         backups: BackupPlan | None = None,
         tracing: ScheduleTracing | None = None,
+        chores: Sequence[Callable[[], float]] = (),
+        remedies: RemedyPlan | None = None,
     ) -> None:
+        """`chores`: what else is to be done, each returning the seconds until it wants to be done again."""
         self._store = store
         self._clock = clock
         self._rng = rng
@@ -43,7 +49,9 @@ class Housekeeper:
         self._retention = retention
         self._pruner = Pruner(store, retention, clock, archive_dir)
         self._backups = None if backups is None else ScheduledBackups(store, backups, clock, emit)
-        self.reaper = Reaper(store.upkeep, clock, emit, lease_s=lease_s)
+        self.acts = Acts(store.remedies, clock, emit)
+        self.reaper = Reaper(store.upkeep, clock, emit, lease_s=lease_s, acts=self.acts)
+        self._remedy = Remedy(store, clock, self.acts, remedies or RemedyPlan())
         self._scheduler = Scheduler(store.schedules, clock, emit, tracing)
         start = clock.monotonic()
         self._chores: list[tuple[Callable[[], float], list[float]]] = [
@@ -52,9 +60,11 @@ class Housekeeper:
             (self._book, [start + _BOOK_S]),
             (self._prune, [start + _PRUNE_S * rng.random()]),
             (self._fold, [start + _FOLD_S * rng.random()]),
+            (self._remedy.step, [start + EVERY_S * rng.random()]),
         ]
         if self._backups is not None:
             self._chores.append((self._backups.step, [start]))
+        self._chores += [(chore, [start]) for chore in chores]
         self._archive_failed: str | None = None
         self.last_error: str | None = None
 
@@ -63,6 +73,8 @@ class Housekeeper:
         if self._backups is not None:
             self._backups.close()
         self._pruner.close()
+        with suppress(QueueDatabaseError):  # then the duty runs out
+            self._remedy.close()
 
     def step(self) -> float:
         """Do what is due; the seconds until there is more."""

@@ -11,6 +11,7 @@ from prismq.domain.strategy import SchedulingStrategy
 from prismq.storage.contract import Retention
 from prismq.worker.copies import BackupPlan
 from prismq.worker.probe import ProbeOptions
+from prismq.worker.remedy import RemedyPlan
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -54,6 +55,8 @@ class WorkerOptions:
     retention: Retention = field(default=DEFAULT_RETENTION)
     archive_dir: str | None = None  # None: what is past its retention is deleted without a trace
     backups: BackupPlan | None = None
+    remedies: RemedyPlan = field(default=RemedyPlan())
+    restart_wedged: bool = True
     probe: ProbeOptions = field(default=ProbeOptions())
 
     @property

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from prismq.clock import Clock
 from prismq.domain import events as ev
 from prismq.domain.limits import EXPIRE_CHUNK
+from prismq.domain.status import TaskStatus
 from prismq.storage.contract import ExpiredLease, Upkeep
+from prismq.worker.acts import QUARANTINE, RECLAIM, Acts
 
 _JUMP_S = 5.0
+_IDS_TOLD = 20
 
 
 class Reaper:
@@ -19,8 +22,18 @@ class Reaper:
     long time): the reaper then waits one lease, in which living workers renew by the new clock.
     """
 
-    def __init__(self, upkeep: Upkeep, clock: Clock, emit: ev.Emit, *, lease_s: float, every_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        clock: Clock,
+        emit: ev.Emit,
+        *,
+        lease_s: float,
+        every_s: float = 2.0,
+        acts: Acts | None = None,
+    ) -> None:
         self._upkeep = upkeep
+        self._acts = acts
         self._clock = clock
         self._emit = emit
         self._lease_s = lease_s
@@ -67,3 +80,14 @@ class Reaper:
     def _tell(self, expired: list[ExpiredLease], reason: str) -> None:
         for lease in expired:
             self._emit(ev.LeaseExpired(lease.task_id, lease.type, lease.worker_id, lease.attempt, lease.to, reason))
+        if self._acts is None:
+            return
+        held: dict[str, list[ExpiredLease]] = {}
+        for lease in expired:
+            held.setdefault(lease.worker_id or "unknown", []).append(lease)
+            if lease.to == TaskStatus.DEAD_LETTER.value:
+                why = f"it was lost with its worker {lease.attempt} times, at last with {lease.worker_id}"
+                self._acts.note(QUARANTINE, str(lease.task_id), why, 1, {"type": lease.type})
+        for worker_id, leases in held.items():
+            ids = [lease.task_id for lease in leases[:_IDS_TOLD]]
+            self._acts.note(RECLAIM, worker_id, reason, len(leases), {"ids": ids})

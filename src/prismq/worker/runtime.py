@@ -26,6 +26,7 @@ from prismq.storage.wakeup import Announcer, Ear
 from prismq.version import __version__
 from prismq.worker.attempt import Attempt, Ending
 from prismq.worker.bell import Bell
+from prismq.worker.built_in import with_built_ins
 from prismq.worker.capture import Capture
 from prismq.worker.claimer import Claimer
 from prismq.worker.driver import Driver
@@ -74,7 +75,7 @@ class Runtime:
     ) -> None:
         self.options = options
         self._store = store
-        self._handlers = handlers
+        handlers = self._handlers = with_built_ins(handlers)
         self._clock = clock
         self._emit = emit
         self._app = app

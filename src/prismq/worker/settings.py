@@ -5,10 +5,14 @@ from __future__ import annotations
 import socket
 
 from prismq.config import WorkerConfig
+from prismq.domain.breaker import BreakerRule
+from prismq.domain.promise import Promise
 from prismq.storage.contract import Retention
+from prismq.worker.autoscaler import Bounds, Layout
 from prismq.worker.copies import BackupPlan
 from prismq.worker.options import CaptureOptions, WorkerOptions
 from prismq.worker.probe import ProbeOptions
+from prismq.worker.remedy import RemedyPlan, ShedRule
 
 _MB = 1_048_576
 
@@ -44,6 +48,8 @@ def options_of(config: WorkerConfig) -> WorkerOptions:
         ),
         archive_dir=config.archive_dir,
         backups=backup_plan(config),
+        remedies=remedy_plan(config),
+        restart_wedged=config.restart_wedged,
         probe=ProbeOptions(config.probe_file, config.probe_host, config.probe_port, config.probe_stale_seconds),
     )
 
@@ -53,3 +59,37 @@ def backup_plan(config: WorkerConfig) -> BackupPlan | None:
     if config.backup_interval_seconds is None:
         return None
     return BackupPlan(config.backup_interval_seconds, config.backup_keep, config.backup_dir)
+
+
+def remedy_plan(config: WorkerConfig) -> RemedyPlan:
+    """What `config` wants put right."""
+    rule = BreakerRule(
+        failure_ratio=config.breaker_failure_ratio,
+        attempts_min=config.breaker_min_attempts,
+        window_s=config.breaker_window_seconds,
+        crashes=config.breaker_crashes,
+        open_s=config.breaker_open_seconds,
+        open_s_max=max(BreakerRule.open_s_max, config.breaker_open_seconds),
+    )
+    shed = {queue: ShedRule(one.max_waiting, one.drop) for queue, one in config.shed.items()}
+    return RemedyPlan(rule if config.breaker else None, shed)
+
+
+def bounds_of(config: WorkerConfig) -> Bounds:
+    """Between what autoscaling may choose; with the same number at both ends where it may not."""
+    return Bounds(
+        config.processes if config.max_processes is None else config.min_processes,
+        config.processes if config.max_processes is None else config.max_processes,
+        config.concurrency if config.max_concurrency is None else config.min_concurrency,
+        config.concurrency if config.max_concurrency is None else config.max_concurrency,
+        Promise(config.target_wait_seconds),
+        config.scale_down_after_seconds,
+    )
+
+
+def first_layout(config: WorkerConfig) -> Layout:
+    """What a supervisor begins with: what is set, within its bounds; of processes the fewest where only those are."""
+    processes = config.processes
+    if config.max_processes is not None and "processes" not in config.model_fields_set:
+        processes = config.min_processes
+    return bounds_of(config).clip(Layout(processes, config.concurrency))

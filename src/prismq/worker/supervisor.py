@@ -9,47 +9,31 @@ import subprocess
 import sys
 import threading
 import uuid
-from dataclasses import dataclass, field
 from random import SystemRandom
 from types import FrameType
-
-import psutil
 
 from prismq.clock import Clock
 from prismq.config import WorkerConfig
 from prismq.domain import events as ev
+from prismq.domain.account import AuditEntry
 from prismq.domain.errors import QueueDatabaseError, QueueSchemaError
-from prismq.domain.worker import WorkerStatus
+from prismq.domain.worker import WorkerCommand, WorkerStatus
+from prismq.worker.acts import RESTART
 from prismq.worker.application import Application
+from prismq.worker.autoscaler import Autoscaler, Layout
 from prismq.worker.embedded import declare_schedules
 from prismq.worker.housekeeper import Housekeeper
 from prismq.worker.loading import load
 from prismq.worker.process import EXIT_DRAINED, EXIT_MISCONFIGURED, EXIT_REPLACE, Order
-from prismq.worker.settings import options_of
+from prismq.worker.seats import Seat, computes, ended_how
+from prismq.worker.settings import bounds_of, first_layout, options_of
 
 _STEP_S = 0.1
+_BY = "autoscaler"
 _WIND_DOWN_S = 10.0  # for the last writes and the end of a process, beyond the graces
 _CALM_S = 10.0  # a process that lived this long did not fail at its start
 _RESTART_MIN_S, _RESTART_MAX_S = 0.1, 30.0
 _WEDGED_LEASES = 10  # a process that computes but never reports is believed for this many leases
-
-
-@dataclass
-class _Seat:
-    """A place for one process, with its history."""
-
-    number: int
-    process: subprocess.Popen[str] | None = None
-    worker_id: str = ""
-    started_mono: float = 0.0
-    restarts: int = 0
-    failures: int = 0
-    start_at: float = 0.0  # monotonic
-    closed: bool = False  # drained by an operator: not filled again
-    seen: object = None  # the last heartbeat seen, and when it was new
-    seen_mono: float = 0.0
-    cpu_s: float = 0.0
-    stood_in_since: float | None = field(default=None)
 
 
 class Supervisor:
@@ -72,7 +56,18 @@ class Supervisor:
         self._database = database
         self._log_level, self._log_json = log_level, log_json
         self._options = options_of(config)
+        bounds, layout = bounds_of(config), first_layout(config)
         self.supervisor_id = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        self._slots = layout.slots  # of each process
+        self._seats = [Seat(number, idle=number >= layout.processes) for number in range(bounds.max_processes)]
+        self._autoscaler = Autoscaler(
+            app.store,
+            app.clock,
+            bounds,
+            supervisor_id=self.supervisor_id,
+            queues=self._options.queues,
+            present=lambda: self.layout,
+        )
         self._housekeeper = Housekeeper(
             app.store,
             app.clock,
@@ -83,8 +78,9 @@ class Supervisor:
             archive_dir=self._options.archive_dir,
             backups=self._options.backups,
             tracing=app.tracing,
+            chores=(self._autoscaler.step,) if bounds.is_open else (),
+            remedies=self._options.remedies,
         )
-        self._seats = [_Seat(number) for number in range(config.processes)]
         self._ending = False
         self._give_up_at: float | None = None  # monotonic
         self._misconfigured = False
@@ -100,12 +96,18 @@ class Supervisor:
         declare_schedules(self._app)
         self._thread.start()
         for seat in self._seats:
-            self._fill(seat)
+            if not seat.idle:
+                self._fill(seat)
 
     @property
     def alive(self) -> bool:
         """Whether any process runs or is to be started."""
-        return any(seat.process is not None or not (seat.closed or self._ending) for seat in self._seats)
+        return any(seat.process is not None or not (seat.closed or seat.idle or self._ending) for seat in self._seats)
+
+    @property
+    def layout(self) -> Layout:
+        """The processes that are to run, and the slots of each."""
+        return Layout(sum(not (seat.closed or seat.idle) for seat in self._seats), self._slots)
 
     @property
     def exit_code(self) -> int:
@@ -120,6 +122,7 @@ class Supervisor:
             for seat in self._seats:
                 seat.seen_mono = mono
         self._last_step = mono
+        self._rescale(mono)
         for seat in self._seats:
             self._look_after(seat, mono)
         if mono >= self._look_at and not self._ending:
@@ -154,14 +157,55 @@ class Supervisor:
         while not self._stop_housekeeping.is_set():
             self._clock.wait(self._stop_housekeeping, self._housekeeper.step())
 
+    # -- how many
+
+    def _rescale(self, mono: float) -> None:
+        """Carry out what the autoscaler has decided."""
+        decision = self._autoscaler.decision
+        if decision is None or self._ending:
+            return
+        before = self.layout
+        after = decision.layout
+        if any(seat.closed for seat in self._seats):  # an operator drained one, and wants no other in its place
+            after = after._replace(processes=min(after.processes, before.processes))
+        running = [seat for seat in self._seats if not (seat.closed or seat.idle)]
+        leaving = running[after.processes :]
+        coming = [seat for seat in self._seats if seat.idle and not seat.closed]
+        coming.sort(key=lambda seat: (seat.process is not None, seat.number))
+        store, now = self._app.store, self._clock.now()
+        try:
+            for seat in leaving:
+                store.workers.ask(seat.worker_id, WorkerCommand.DRAIN, None, _BY, now)
+            if after.slots != before.slots:
+                for seat in running[: after.processes]:
+                    store.workers.ask(seat.worker_id, WorkerCommand.RESIZE, after.slots, _BY, now)
+        except QueueDatabaseError:  # the next look decides anew; to be asked twice does no harm
+            self._autoscaler.decision = None
+            return
+        for seat in leaving:
+            seat.idle = seat.retiring = True
+        for seat in coming[: max(0, after.processes - before.processes)]:
+            seat.idle, seat.start_at = False, mono
+        self._slots = after.slots
+        self._autoscaler.done()
+        if after != before:
+            self._tell_of(before, after, decision.why)
+
+    def _tell_of(self, before: Layout, after: Layout, why: str) -> None:
+        self._app.emit(ev.WorkersScaled(self.supervisor_id, *after, *before, why))
+        which = {"processes": [before.processes, after.processes], "slots": [before.slots, after.slots], "why": why}
+        entry = AuditEntry(_BY, "workers.scale", self._clock.now(), self.supervisor_id, which, via="system")
+        with contextlib.suppress(QueueDatabaseError):  # it is done, and the log has it
+            self._app.store.audit.add(entry)
+
     # -- one process
 
-    def _fill(self, seat: _Seat) -> None:
+    def _fill(self, seat: Seat) -> None:
         seat.worker_id = f"{self._options.name}-{seat.number}-{uuid.uuid4().hex[:8]}"
         order = Order(
             app=self._reference,
             database=self._database,
-            config=self._config.model_dump(mode="json", exclude_unset=True),
+            config={**self._config.model_dump(mode="json", exclude_unset=True), "concurrency": self._slots},
             worker_id=seat.worker_id,
             supervisor_id=self.supervisor_id,
             restarts=seat.restarts,
@@ -176,19 +220,19 @@ class Supervisor:
         seat.seen, seat.cpu_s, seat.stood_in_since = None, 0.0, None
         self._write(seat, order.to_line())
 
-    def _not_started(self, seat: _Seat, error: OSError, mono: float) -> None:
+    def _not_started(self, seat: Seat, error: OSError, mono: float) -> None:
         seat.failures += 1
         delay_s = min(_RESTART_MAX_S, _RESTART_MIN_S * 2.0**seat.failures)
         seat.start_at = mono + delay_s
         reason = f"its process could not be started: {error}"
         self._app.emit(ev.WorkerProcessLost(seat.worker_id, 0, 0, reason, seat.restarts, delay_s))
 
-    def _tell(self, seat: _Seat, word: str) -> None:
+    def _tell(self, seat: Seat, word: str) -> None:
         if seat.process is not None:
             self._write(seat, f"{word}\n")
 
     @staticmethod
-    def _write(seat: _Seat, text: str) -> None:
+    def _write(seat: Seat, text: str) -> None:
         if seat.process is None or seat.process.stdin is None:
             return
         try:
@@ -197,9 +241,9 @@ class Supervisor:
         except OSError:  # it has ended; the next step sees that
             return
 
-    def _look_after(self, seat: _Seat, mono: float) -> None:
+    def _look_after(self, seat: Seat, mono: float) -> None:
         if seat.process is None:
-            if not self._ending and not seat.closed and mono >= seat.start_at:
+            if not (self._ending or seat.closed or seat.idle) and mono >= seat.start_at:
                 try:
                     self._fill(seat)
                 except OSError as error:  # no memory, no process ids, no file descriptors: that passes
@@ -214,18 +258,19 @@ class Supervisor:
         pid, seat.process = seat.process.pid, None
         self._ended(seat, pid, code, mono)
 
-    def _ended(self, seat: _Seat, pid: int, code: int, mono: float) -> None:
+    def _ended(self, seat: Seat, pid: int, code: int, mono: float) -> None:
         if code == EXIT_MISCONFIGURED:
             self._misconfigured = True
             self.end("drain")
             return
+        retired, seat.retiring = seat.retiring, False
         if code == EXIT_DRAINED and not self._ending:
-            seat.closed = True
+            seat.closed = not retired
             return
         if self._ending and code in (EXIT_DRAINED, EXIT_REPLACE):
             return
         crashed = code != EXIT_REPLACE
-        reason = f"its process {_ended_how(code)}" if crashed else "it wanted to be replaced"
+        reason = f"its process {ended_how(code)}" if crashed else "it wanted to be replaced"
         if crashed:
             self._bury(seat, reason)
         seat.restarts += 1
@@ -236,8 +281,19 @@ class Supervisor:
         self._app.emit(
             ev.WorkerProcessLost(seat.worker_id, pid, code, reason, seat.restarts, None if self._ending else delay_s)
         )
+        if not (self._ending or seat.idle):
+            which = {"pid": pid, "exit_code": code, "restarts": seat.restarts, "replaced_in_s": round(delay_s, 3)}
+            self._housekeeper.acts.note(RESTART, seat.worker_id, reason if crashed else self._wish_of(seat), 0, which)
 
-    def _bury(self, seat: _Seat, reason: str) -> None:
+    def _wish_of(self, seat: Seat) -> str:
+        """Why a process wanted to be replaced: its memory, its tasks, its faults."""
+        try:
+            worker = self._app.store.workers.get(seat.worker_id)
+        except QueueDatabaseError:
+            worker = None
+        return worker.note if worker is not None and worker.note else "it wanted to be replaced"
+
+    def _bury(self, seat: Seat, reason: str) -> None:
         try:
             self._housekeeper.reaper.bury([seat.worker_id], reason)
             self._app.store.workers.stop(seat.worker_id, WorkerStatus.LOST.value, reason, self._clock.now())
@@ -264,7 +320,7 @@ class Supervisor:
             if late_s > self._options.lease_s / 12:
                 self._late(seat, late_s, mono)
 
-    def _late(self, seat: _Seat, late_s: float, mono: float) -> None:
+    def _late(self, seat: Seat, late_s: float, mono: float) -> None:
         """A process that computes without a pause (the interpreter's lock in one C call) cannot renew its own leases.
 
         As long as it uses the processor, it is renewed for. One that does nothing is not: its leases run out, and it
@@ -273,7 +329,7 @@ class Supervisor:
         if seat.process is None:
             return
         lease_s = self._options.lease_s
-        if self._computes(seat):
+        if computes(seat):
             seat.stood_in_since = seat.stood_in_since or mono
             if mono - seat.stood_in_since < _WEDGED_LEASES * lease_s:
                 try:
@@ -283,31 +339,12 @@ class Supervisor:
                 return
         elif late_s < lease_s:
             return
+        if not self._options.restart_wedged:
+            return
         seat.process.kill()
         self._app.emit(
             ev.WorkerStateChanged(seat.worker_id, "wedged", f"no heartbeat for {late_s:.0f} s: its process is ended")
         )
-
-    @staticmethod
-    def _computes(seat: _Seat) -> bool:
-        if seat.process is None:
-            return False
-        try:
-            process = psutil.Process(seat.process.pid)
-            if process.status() == psutil.STATUS_STOPPED:
-                return False
-            times = process.cpu_times()
-        except psutil.Error:  # it has just ended
-            return False
-        used, seat.cpu_s = times.user + times.system - seat.cpu_s, times.user + times.system
-        return used > 0.05
-
-
-def _ended_how(code: int) -> str:
-    if code < 0:
-        name = signal.Signals(-code).name if -code in {one.value for one in signal.Signals} else str(-code)
-        return f"was killed by {name}"
-    return f"ended with exit code {code}"
 
 
 def run(
