@@ -57,14 +57,15 @@ def gather(
     timeout_s: float,
     redis: RedisProbe | None = None,
     only: Sequence[str] | None = None,
+    bins: bool = False,
 ) -> Facts:
     """Ask one thing after the other until `timeout_s` has passed; what is not known by then stays None.
 
-    `only`: these fields. It is done in threads of its own, because a store that hangs hangs whoever asks; such a
-    thread ends when the store answers.
+    `only`: these fields. `bins`: with what percentiles are made of, which a verdict needs none of. It is done in
+    threads of its own, because a store that hangs hangs whoever asks; such a thread ends when the store answers.
     """
     now = clock.now()
-    asked = {name: ask for name, ask in _questions(store, clock, now).items() if only is None or name in only}
+    asked = {name: ask for name, ask in _questions(store, clock, now, bins).items() if only is None or name in only}
     database, cache = _Asked(asked), _Asked({} if redis is None else {"redis": redis})
     database.start()
     cache.start()
@@ -84,7 +85,7 @@ def gather(
     return replace(facts, **found, failure=failure, error=error if isinstance(error, PrismqError) else None)
 
 
-def _questions(store: Store, clock: Clock, now: float) -> dict[str, Callable[[], Any]]:
+def _questions(store: Store, clock: Clock, now: float, bins: bool) -> dict[str, Callable[[], Any]]:
     def response_ms() -> float:
         started = clock.monotonic()
         store.work.next_due()  # one look into an index
@@ -102,8 +103,8 @@ def _questions(store: Store, clock: Clock, now: float) -> dict[str, Callable[[],
         "depth": store.insight.depth,
         "routes": lambda: store.insight.ready_routes(now),
         "next_due": store.work.next_due,
-        "last_hour": lambda: store.insight.outcomes(now - HOUR_S, now),
-        "last_day": lambda: store.insight.outcomes(now - DAY_S, now),
+        "last_hour": lambda: store.insight.outcomes(now - HOUR_S, now, bins=bins),
+        "last_day": lambda: store.insight.outcomes(now - DAY_S, now, bins=bins),
         "space": store.insight.space,
         "connections": store.insight.connections,
     }

@@ -4,7 +4,7 @@ processors for each would cost as much as the tasks. The lines are the same."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -40,11 +40,11 @@ class StraightLines:
             return True
         at = epoch_to_text(self._clock.now()).replace(" ", "T")
         tail = f'"logger":"{logger.name}","level":"{logging.getLevelName(level)}","timestamp":"{at}Z"}}\n'
-        if isinstance(event, ev.TaskCompleted) and event.extra is None and event.lease.headers is None:
-            line = f'{{"event":"{name}",{_of_completed(event)},{tail}'
+        if isinstance(event, ev.TaskCompleted) and _is_plain(event):
+            extra = f"{_body(event.extra)}," if event.extra else ""
+            line = f'{{"event":"{name}",{extra}{_of_completed(event)},{tail}'
         else:
-            body = to_json({"event": name, **self._fields_of(event)}, fallback=repr, inf_nan_mode="strings").decode()
-            line = f"{body[:-1]},{tail}"
+            line = f"{{{_body({'event': name, **self._fields_of(event)})},{tail}"
         self._write(line)
         return True
 
@@ -66,6 +66,23 @@ class StraightLines:
             handler.handleError(logging.makeLogRecord({"msg": line}))
         finally:
             handler.release()
+
+
+def _body(fields: Mapping[str, Any]) -> str:
+    """The fields as JSON, without the braces."""
+    return to_json(fields, fallback=repr, inf_nan_mode="strings").decode()[1:-1]
+
+
+def _is_plain(event: ev.TaskCompleted) -> bool:
+    # Where a part is traced, every task has headers; only one of them comes into the line.
+    headers = event.lease.headers
+    return (headers is None or "request_id" not in headers) and (not event.extra or _OURS.isdisjoint(event.extra))
+
+
+_OURS = frozenset(
+    ("event", "task_id", "task_name", "queue", "priority", "worker_id", "attempt", "wait_s", "duration_ms", "status",
+     "logger", "level", "timestamp")
+)  # fmt: skip
 
 
 def _of_completed(event: ev.TaskCompleted) -> str:

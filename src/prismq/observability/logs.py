@@ -39,6 +39,8 @@ _LEVELS: dict[type, tuple[int, str]] = {
     ev.WorkerStateChanged: (logging.INFO, "worker_state_changed"),
     ev.WorkerStopped: (logging.INFO, "worker_stopped"),
     ev.WorkerProcessLost: (logging.ERROR, "worker_process_lost"),
+    ev.WorkersScaled: (logging.INFO, "workers_scaled"),
+    ev.Remediated: (logging.WARNING, "remediation"),
     ev.StoreUnavailable: (logging.WARNING, "store_unavailable"),
     ev.StoreRecovered: (logging.INFO, "store_recovered"),
     ev.HintsLost: (logging.WARNING, "hints_lost"),
@@ -47,6 +49,8 @@ _LEVELS: dict[type, tuple[int, str]] = {
     ev.TasksPruned: (logging.INFO, "tasks_pruned"),
     ev.BackupMade: (logging.INFO, "backup_made"),
     ev.ChoreFailed: (logging.ERROR, "housekeeping_failed"),
+    ev.AlertFired: (logging.WARNING, "alert_fired"),
+    ev.AlertResolved: (logging.INFO, "alert_resolved"),
 }
 _OF_THE_QUEUE = (ev.TaskEnqueued, ev.TasksEnqueued)
 _TROUBLED = ("faulty", "stranded", "wedged")  # states of a worker that somebody should know of

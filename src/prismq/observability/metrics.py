@@ -24,9 +24,9 @@ class QueueMetrics:
 
     Counts are those of the tasks that the queue holds. Rates, throughput and percentiles are of what ended within the
     last `hours`, tasks that were deleted since among them; a task that was queued again counts each time it ended.
-    The statistics are kept in slots of a minute (ten minutes after 3 hours, an hour after 14 days), and a window
-    begins with the slot that its beginning falls into. Tasks that were ended by hand count from the moment at which
-    `finished_at_utc` is set. `hours` may be any positive number, and statistics reach back 13 months.
+    The statistics are kept in slots of a minute (ten minutes after 3 hours, an hour after 14 days, a day after 45), and
+    a window begins with the slot that its beginning falls into. Tasks that were ended by hand count from the moment at
+    which `finished_at_utc` is set. `hours` may be any positive number, and statistics reach back 13 months.
 
     Every method raises QueueDatabaseError where the queue cannot be read, and InvalidArgument for bad `hours`.
     """

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from prismq.domain.breaker import Breaker, BreakerState
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.domain.task import Task, TaskAttempt
 from prismq.domain.times import from_epoch, to_epoch
@@ -159,6 +160,29 @@ def limit_reached(queue: str, running: int, max_running: int, holders: Sequence[
     data = {"queue": queue, "running": running, "max_running": max_running, "held_by": ids}
     text = f"The queue {queue!r} runs {plural(running, 'task')}{held}, and its limit is {max_running:,}."
     return Reason("limit_reached", text, data, f"it waits for one of them to end, or for prismq queues limit {queue}")
+
+
+def breaker_open(breaker: Breaker, now: float) -> Reason:
+    """Tasks of its type fail all at once, and wait for one of them to be tried."""
+    since = breaker.since if breaker.opened_at is None else breaker.opened_at
+    data = {
+        "type": breaker.type,
+        "state": breaker.state.value,
+        "opened_at": since,
+        "reason": breaker.reason,
+        "probe_at": breaker.probe_at,
+        "probe_task_id": breaker.probe_task_id,
+    }
+    then = "it stays so until somebody closes it"
+    if breaker.state is BreakerState.PROBING:
+        then = f"task {breaker.probe_task_id} is tried now"
+    elif breaker.state is BreakerState.HALF_OPEN:
+        then = "the next of its tasks that a worker claims is tried"
+    elif breaker.probe_at is not None:
+        then = f"next probe {_in(breaker.probe_at, now)}"
+    text = f"The circuit breaker of type {breaker.type!r} is open since {at_text(since)} ({breaker.reason}); {then}."
+    by_hand = breaker.state is BreakerState.OPEN and breaker.probe_at is None
+    return Reason("breaker_open", text, data, f"prismq remediation close {breaker.type}", blocks=by_hand)
 
 
 _ADVICE = {

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from prismq.domain import events as ev
 from prismq.domain.events import Event
@@ -37,6 +37,7 @@ from prismq.worker.runners.base import AttemptTrace
 LINK_HEADER = "prismq.link"  # why an attempt is linked to its enqueue and not a child of it
 # Version 00 and not sampled, w3.org/TR/trace-context; anything else goes the usual way.
 _TRACEPARENT = re.compile(r'"traceparent": ?"00-([0-9a-f]{32})-([0-9a-f]{16})-0[02]"')
+_SAMPLED = re.compile(r"00-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-0([013])")
 _NOTHING = contexts.Context()
 _STOP_FLUSH_S = 3.0
 T = TypeVar("T")
@@ -239,7 +240,7 @@ class Execution:
 
     def __init__(self, tracing: Tracing, lease: Lease) -> None:
         headers = {key: value for key, value in json_object(lease.headers).items() if isinstance(value, str)}
-        context = propagate.extract(headers, contexts.Context()) if headers else contexts.Context()
+        context = _context_of(headers)
         origin = trace.get_current_span(context).get_span_context()
         reason = _why_linked(lease, headers)
         links = []
@@ -295,6 +296,18 @@ class Execution:
         last = span if isinstance(span, ReadableSpan) else None
         text = None if self._kept is None else self._kept.close(last)
         return None if text is None else (_ids_of(span)["trace_id"], text)
+
+
+def _context_of(headers: Mapping[str, str]) -> contexts.Context:
+    """The context that came with a task. The form that nearly all have is read here: the propagators take longer than
+    all the rest of an attempt's span."""
+    if not headers:
+        return contexts.Context()
+    found = _SAMPLED.fullmatch(headers.get("traceparent", "")) if len(headers) == 1 else None
+    if found is None:
+        return propagate.extract(headers, contexts.Context())
+    origin = SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=TraceFlags(int(found[3])))
+    return trace.set_span_in_context(NonRecordingSpan(origin), _NOTHING)
 
 
 class Continuation:

@@ -175,6 +175,7 @@ class _Waiting:
         self._slots = sum(one.worker.slots for one in self._serving)
         self._busy = sum(one.worker.busy for one in self._serving)
         self._due_at = _epoch(task.run_after_utc)
+        self._breaker = store.remedies.breaker(task.type)
 
     def explain(self) -> tuple[list[Reason], float | None, str | None]:
         """The reasons, when it should start, and what kind of a time that is."""
@@ -193,6 +194,9 @@ class _Waiting:
             return [*obstacles, due, *history], None if full else self._now, None if full else "now"
         if blocked:
             return [*obstacles, *history], None, None
+        if self._breaker is not None and self._breaker.is_shut:  # it has no turn before a task was tried
+            probe_at = self._breaker.probe_at
+            return [*obstacles, *history], probe_at, None if probe_at is None else "not_before"
         turn, start_at, kind = self._turn()
         return [*obstacles, turn, *history], start_at, kind
 
@@ -214,6 +218,8 @@ class _Waiting:
         queue = self._queue_info()
         if queue is not None and queue.paused_at is not None:
             found.append(reasons.queue_paused(task.queue, queue.paused_by, queue.paused_at, self._now))
+        if self._breaker is not None and self._breaker.is_shut:
+            found.append(reasons.breaker_open(self._breaker, self._now))
         obstacle = obstacle_for(task.queue, task.type, task.compatibility, self._crew)
         if obstacle is not None:
             found.append(reasons.unserved(obstacle))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from prismq.clock import Clock
 from prismq.domain.errors import QueueDatabaseError, QueueSchemaError
 from prismq.domain.finding import Check, Finding, Severity
-from prismq.observability.doctor import copies, tasks, workers
+from prismq.observability.doctor import alerting, cache, copies, tasks, workers
 from prismq.observability.doctor.patient import Patient
 from prismq.storage.contract import Store
 
@@ -86,6 +86,8 @@ def checks_of(patient: Patient) -> list[Check]:
         *quick,
         *workers.checks_of(patient),
         *tasks.checks_of(patient),
+        *alerting.checks_of(patient),
+        *cache.checks_of(patient),
         *copies.checks_of(patient),
         *(one for one in engine if one.name == "integrity"),
     ]

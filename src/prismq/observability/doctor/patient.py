@@ -14,7 +14,8 @@ class Patient:
     """A queue, and what it is meant to be like. Times in seconds.
 
     `heartbeat_s`: the interval that its workers use. `backup_interval_s`: that of the scheduled backups; None where
-    there are none. `backup_dir`: see BackupFolder.
+    there are none. `backup_dir`: see BackupFolder. `redis_url`: the Redis that tells workers of new tasks; None where
+    the database does.
     """
 
     store: Store
@@ -22,3 +23,4 @@ class Patient:
     heartbeat_s: float = HEARTBEAT_S
     backup_interval_s: float | None = None
     backup_dir: str | None = None
+    redis_url: str | None = None

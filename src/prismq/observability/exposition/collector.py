@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 from prismq.clock import Clock
 from prismq.domain.limits import METRIC_PAIRS_MAX, METRIC_QUEUES_MAX, METRIC_WORKERS_MAX
+from prismq.domain.promise import named_promise_s
 from prismq.domain.sketch import Sketch
 from prismq.domain.status import TaskStatus
 from prismq.domain.times import to_epoch
 from prismq.observability.condition import HEARTBEAT_S, LIVE, NOT_CONSUMING, SILENT, WorkerView, unserved, views
-from prismq.observability.exposition.samples import Labels, Samples, histogram_of
+from prismq.observability.exposition.database import Slots, database_samples
+from prismq.observability.exposition.samples import Histogram, Labels, Samples, histogram_of
+from prismq.observability.exposition.steering import steering_samples
 from prismq.observability.exposition.system import system_samples
+from prismq.observability.exposition.upkeep import backup_samples, schedule_samples
 from prismq.storage.contract import Outcomes, QueueInfo, ReadyRoute, Store
 from prismq.version import __version__
 
@@ -43,7 +47,7 @@ class RedisMetrics(NamedTuple):
     connected_clients: int
     memory_bytes: int
     commands: int  # since it was started
-    keys: Mapping[str, int]  # of ours, by type
+    keys: Mapping[str, int]  # by type
 
 
 RedisReader = Callable[[], RedisMetrics]  # raises where Redis does not answer
@@ -95,9 +99,17 @@ class _Names:
 
 
 def collect(
-    store: Store, clock: Clock, *, redis: RedisReader | None = None, heartbeat_s: float = HEARTBEAT_S
+    store: Store,
+    clock: Clock,
+    *,
+    redis: RedisReader | None = None,
+    heartbeat_s: float = HEARTBEAT_S,
+    backup_dir: str | None = None,
+    slots: Slots | None = None,
+    more: Iterable[Callable[[], Samples]] = (),
 ) -> Snapshot:
-    """Read everything once. `heartbeat_s`: how often workers report, in seconds, to judge who is silent.
+    """Read everything once. `heartbeat_s`: how often workers report, in seconds, to judge who is silent. `backup_dir`:
+    see BackupFolder. `slots`: see database_samples. `more`: what only the process that answers knows.
 
     Raises QueueDatabaseError where the store cannot be read. Redis that does not answer is a figure, not an error.
     """
@@ -120,7 +132,13 @@ def collect(
     samples["prismq_scheduled_overdue_seconds"] = [((), 0.0 if due is None else max(0.0, now - due))]
     workers, left_out = _workers(crew)
     samples.update(workers)
-    samples.update(_database(store, response_s))
+    schedules, schedules_left_out = schedule_samples(store, now)
+    samples.update(schedules)
+    samples.update(backup_samples(store, clock, backup_dir))
+    samples.update(steering_samples(store, now))
+    for read in more:
+        samples.update(read())
+    samples.update(database_samples(store, response_s, slots))
     samples.update(system_samples(store.insight.space()))
     samples.update(_redis(redis))
     samples["prismq_build_info"] = [((__version__,), 1)]
@@ -128,6 +146,7 @@ def collect(
         (("type",), pairs.left_out),
         (("queue",), names.left_out),
         (("worker_id",), left_out),
+        (("schedule",), schedules_left_out),
     ]
     samples["prismq_metrics_collect_seconds"] = [((), clock.monotonic() - began)]
     return Snapshot(now, samples)
@@ -183,8 +202,12 @@ def _queues(
     for alone in unserved(routes, depth, queues, crew):
         name = names.of(alone.queue)
         unserved_tasks[name] = unserved_tasks.get(name, 0) + alone.tasks
+    promised: list[tuple[Labels, float | Histogram]] = [
+        (name, seconds) for name in oldest if (seconds := named_promise_s(name[0])) is not None
+    ]
     return {
         "prismq_queue_oldest_ready_seconds": list(oldest.items()),
+        "prismq_queue_promise_seconds": promised,
         "prismq_queue_unserved_tasks": list(unserved_tasks.items()),
         "prismq_queue_paused": list(paused.items()),
         "prismq_queue_running_limit": list(limits.items()),
@@ -206,6 +229,9 @@ def _workers(crew: list[WorkerView]) -> tuple[Samples, int]:
         values: list[tuple[str, Labels, float | None]] = [
             ("prismq_worker_info", (*me, worker.hostname or "", worker.version or ""), 1),
             ("prismq_worker_up", me, int(view.live)),
+            ("prismq_worker_status", (*me, SILENT if view.condition == SILENT else worker.status), 1),
+            ("prismq_worker_healthy", me, int(view.condition == worker.status)),
+            ("prismq_worker_not_consuming_seconds", me, view.idle_s or 0.0),
             ("prismq_worker_slots", me, worker.slots),
             ("prismq_worker_busy_slots", me, worker.busy),
             ("prismq_worker_held_tasks", me, worker.held),
@@ -229,17 +255,6 @@ def _workers(crew: list[WorkerView]) -> tuple[Samples, int]:
             if value is not None:
                 samples.setdefault(name, []).append((labels, value))
     return samples, max(0, len(found) - METRIC_WORKERS_MAX)
-
-
-def _database(store: Store, response_s: float) -> Samples:
-    stats, connections = store.keeping.stats(), store.insight.connections()
-    return {
-        "prismq_database_size_bytes": [((), stats.total_bytes + stats.wal_bytes)],
-        "prismq_database_wal_bytes": [((), stats.wal_bytes)],
-        "prismq_database_unused_bytes": [((), stats.freelist_count * stats.page_size)],
-        "prismq_database_connections": [(("active",), connections.active), (("idle",), connections.idle)],
-        "prismq_database_response_seconds": [((), response_s)],
-    }
 
 
 def _redis(read: RedisReader | None) -> Samples:

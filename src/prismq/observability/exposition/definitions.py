@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from prismq.storage.measuring import BOUNDARIES_S as QUICK_BUCKETS_S
+
 
 class Kind(str, Enum):
     """The type of a metric, in the words of OpenMetrics."""
@@ -30,6 +32,7 @@ class Metric(NamedTuple):
     labels: tuple[str, ...] = ()
     unit: str = ""  # the last word of the name, but for `_total`: what OpenMetrics calls the unit
     group: str = ""
+    buckets: tuple[float, ...] = ()  # of a histogram: its boundaries
 
     @property
     def family(self) -> str:
@@ -48,6 +51,7 @@ BUCKETS_S = (
 _PAIR = ("queue", "type")
 _QUEUE = ("queue",)
 _WORKER = ("worker_id",)
+_SCHEDULE = ("schedule",)
 _C, _G, _H, _I = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM, Kind.INFO
 
 _TASKS = (
@@ -127,6 +131,14 @@ _TASKS = (
         "0 where the queue is paused.",
         _QUEUE,
     ),
+    Metric(
+        "prismq_queue_promise_seconds",
+        _G,
+        "Within how many seconds the queue's name says that tasks start (within_5_minutes); absent where it says "
+        "nothing.",
+        _QUEUE,
+        "seconds",
+    ),
     Metric("prismq_queue_paused", _G, "1 where the queue is paused.", _QUEUE),
     Metric(
         "prismq_queue_running_limit", _G, "How many tasks of the queue may run at once; absent without a limit.", _QUEUE
@@ -138,6 +150,65 @@ _TASKS = (
         "a few seconds: no worker is running.",
         (),
         "seconds",
+    ),
+)
+
+_UPKEEP = (
+    Metric(
+        "prismq_schedule_next_due_timestamp_seconds",
+        _G,
+        "When the schedule fires next, in seconds since 1970; in the past where nobody has fired it yet. Absent while "
+        "it is paused.",
+        _SCHEDULE,
+        "seconds",
+    ),
+    Metric(
+        "prismq_schedule_interval_seconds",
+        _G,
+        "How long from that time to the one after it.",
+        _SCHEDULE,
+        "seconds",
+    ),
+    Metric("prismq_schedule_paused", _G, "1 where the schedule is paused.", _SCHEDULE),
+    Metric(
+        "prismq_schedule_last_fire_timestamp_seconds",
+        _G,
+        "When its last task was enqueued; absent where it never fired, or where that task is gone.",
+        _SCHEDULE,
+        "seconds",
+    ),
+    Metric(
+        "prismq_schedule_last_success_timestamp_seconds",
+        _G,
+        "When its last task completed; absent while that one waits or runs, and where it failed.",
+        _SCHEDULE,
+        "seconds",
+    ),
+    Metric(
+        "prismq_backup_last_success_timestamp_seconds",
+        _G,
+        "When the newest backup was made. Absent where there is none in the folder that the answering process knows.",
+        (),
+        "seconds",
+    ),
+    Metric("prismq_backup_size_bytes", _G, "How large that backup is.", (), "bytes"),
+)
+
+_HTTP = (
+    Metric(
+        "prismq_http_requests_total",
+        _C,
+        "Requests that this server answered, by method, route (as the API's reference writes it; `unmatched` for paths "
+        "that lead nowhere) and status. 499: the caller had gone.",
+        ("method", "route", "status"),
+    ),
+    Metric(
+        "prismq_http_request_seconds",
+        _H,
+        "How long they took, from the head of the request to the end of the answer. WebSockets are left out.",
+        ("method", "route"),
+        "seconds",
+        buckets=QUICK_BUCKETS_S,
     ),
 )
 
@@ -161,6 +232,26 @@ _WORKERS = (
         ("worker_id", "hostname", "version"),
     ),
     Metric("prismq_worker_up", _G, "1 where the last heartbeat is recent.", _WORKER),
+    Metric(
+        "prismq_worker_status",
+        _G,
+        "1, with the status that the worker is counted under in prismq_workers.",
+        ("worker_id", "status"),
+    ),
+    Metric(
+        "prismq_worker_healthy",
+        _G,
+        "1 where its heartbeat is in time, and it takes what it could take; as in `/api/v1/health/workers`.",
+        _WORKER,
+    ),
+    Metric(
+        "prismq_worker_not_consuming_seconds",
+        _G,
+        "How long it has claimed nothing although it is alive, has free slots, and tasks wait that it could take; 0 "
+        "where that is not so.",
+        _WORKER,
+        "seconds",
+    ),
     Metric("prismq_worker_slots", _G, "How many tasks the worker may run at once.", _WORKER),
     Metric(
         "prismq_worker_busy_slots",
@@ -225,6 +316,8 @@ _SYSTEM = (
         "bytes",
     ),
     Metric("prismq_system_disk_free_bytes", _G, "What is free there.", (), "bytes"),
+    Metric("prismq_system_disk_read_bytes_total", _C, "Read from all disks of that machine.", (), "bytes"),
+    Metric("prismq_system_disk_write_bytes_total", _C, "Written to all disks of that machine.", (), "bytes"),
     Metric(
         "prismq_system_network_receive_bytes_total", _C, "Received over all interfaces of that machine.", (), "bytes"
     ),
@@ -248,6 +341,43 @@ _DATABASE = (
         (),
         "seconds",
     ),
+    Metric(
+        "prismq_database_pool_connections",
+        _G,
+        "Connections that the process that answers uses (in_use), and could use besides (available). On PostgreSQL of "
+        "its pool; on SQLite, where each thread has its own, threads of the server. Absent where neither is bounded.",
+        ("state",),
+    ),
+    Metric(
+        "prismq_database_query_seconds",
+        _H,
+        "Statements of the server that answers, until their first row, by what they do: select, insert, update, delete "
+        "or other.",
+        ("type",),
+        "seconds",
+        buckets=QUICK_BUCKETS_S,
+    ),
+    Metric(
+        "prismq_database_transaction_seconds",
+        _H,
+        "Transactions of the server that answers, from when they had their lock, by how they ended: committed or "
+        "rolled_back.",
+        ("outcome",),
+        "seconds",
+        buckets=QUICK_BUCKETS_S,
+    ),
+    Metric(
+        "prismq_database_lock_wait_seconds_total",
+        _C,
+        "How long that server waited for the lock of SQLite's one writer, or for a connection of its pool.",
+        (),
+        "seconds",
+    ),
+    Metric(
+        "prismq_database_busy_total",
+        _C,
+        "How often it gave up: a lock or a connection that did not come free in time, a statement that was broken off.",
+    ),
 )
 
 _REDIS = (
@@ -256,7 +386,12 @@ _REDIS = (
     Metric("prismq_redis_connected_clients", _G, "Clients that are connected to it."),
     Metric("prismq_redis_memory_bytes", _G, "Memory that it uses.", (), "bytes"),
     Metric("prismq_redis_commands_total", _C, "Commands that it has processed since it was started."),
-    Metric("prismq_redis_keys", _G, "Keys of ours in it, by type.", ("type",)),
+    Metric(
+        "prismq_redis_keys",
+        _G,
+        "Keys in its database, by type. Of more than 2,000 the shares are those of a sample of 1,000.",
+        ("type",),
+    ),
 )
 
 _SELF = (
@@ -265,15 +400,35 @@ _SELF = (
         "prismq_metrics_left_out",
         _G,
         "Label values beyond the bound: pairs of queue and type that are counted under `other`, queues likewise, and "
-        "workers that are left out.",
+        "workers and schedules that are left out.",
         ("label",),
     ),
     Metric("prismq_metrics_collect_seconds", _G, "How long it took to collect these figures.", (), "seconds"),
 )
 
+_STEERING = (
+    Metric(
+        "prismq_slots_wanted",
+        _G,
+        "Slots that hold the promises of all queues together and catch up with what waits; an autoscaler divides them "
+        "by the slots of a pod. See docs/scaling.md.",
+    ),
+    Metric("prismq_remediation_total", _C, "What was put right without anybody's doing, by act.", ("act",)),
+    Metric("prismq_remediation_tasks_total", _C, "Tasks that it concerned.", ("act",)),
+    Metric(
+        "prismq_breaker_state",
+        _G,
+        "The circuit breaker of a task type that was ever opened: 0 closed, 1 a task is tried, 2 open.",
+        ("type",),
+    ),
+)
+
 GROUPS = {
     "task": "Tasks and queues",
     "worker": "Workers",
+    "upkeep": "Schedules and backups",
+    "steering": "Scaling and remediation",
+    "http": "The HTTP server",
     "system": "The machine that answers",
     "database": "The database",
     "redis": "Redis",
@@ -281,8 +436,10 @@ GROUPS = {
 }
 
 METRICS: tuple[Metric, ...] = tuple(
-    metric._replace(group=group)
-    for group, metrics in zip(GROUPS, (_TASKS, _WORKERS, _SYSTEM, _DATABASE, _REDIS, _SELF), strict=True)
+    metric._replace(group=group, buckets=metric.buckets or (BUCKETS_S if metric.kind is Kind.HISTOGRAM else ()))
+    for group, metrics in zip(
+        GROUPS, (_TASKS, _WORKERS, _UPKEEP, _STEERING, _HTTP, _SYSTEM, _DATABASE, _REDIS, _SELF), strict=True
+    )
     for metric in metrics
 )
 BY_NAME = {metric.name: metric for metric in METRICS}

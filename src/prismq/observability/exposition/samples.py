@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -18,7 +18,7 @@ _BUCKET_OF = [bisect_left(BUCKETS_S, value_of(number)) for number in range(BIN_M
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts up to each of BUCKETS_S, and of all; `sum_s` is exact to the microsecond."""
+    """Counts up to each of the metric's boundaries, and of all; `sum_s` of tasks is exact to the microsecond."""
 
     cumulative: tuple[int, ...]
     sum_s: float
@@ -30,10 +30,15 @@ class Histogram:
 
 
 def histogram_of(bins: Mapping[int, int], sum_s: float) -> Histogram:
-    """The histogram of a sketch's bins."""
+    """The histogram of a sketch's bins, cut at BUCKETS_S."""
     counts = [0] * (len(BUCKETS_S) + 1)
     for number, n in bins.items():
         counts[_BUCKET_OF[number - BIN_MIN]] += n
+    return Histogram(tuple(accumulate(counts)), sum_s)
+
+
+def histogram_of_counts(counts: Iterable[int], sum_s: float) -> Histogram:
+    """The histogram of what lies up to each boundary, and above the one before."""
     return Histogram(tuple(accumulate(counts)), sum_s)
 
 

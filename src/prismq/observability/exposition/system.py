@@ -38,6 +38,10 @@ def system_samples(space: Space) -> Samples:
     if space.total is not None and space.free is not None:
         put("disk_size_bytes", space.total)
         put("disk_free_bytes", space.free)
+    disks = psutil.disk_io_counters(nowrap=True)
+    if disks is not None:  # in some containers
+        put("disk_read_bytes_total", disks.read_bytes)
+        put("disk_write_bytes_total", disks.write_bytes)
     network = psutil.net_io_counters(nowrap=True)
     if network is not None:  # no interface, in some containers
         put("network_receive_bytes_total", network.bytes_recv)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -17,8 +17,9 @@ from prismq.clock import Clock
 from prismq.domain.times import from_epoch
 from prismq.observability.condition import HEARTBEAT_S
 from prismq.observability.exposition.collector import RedisReader, Snapshot, collect
-from prismq.observability.exposition.definitions import BUCKETS_S, METRICS, Kind, Metric
-from prismq.observability.exposition.samples import Histogram, Labels
+from prismq.observability.exposition.database import Slots
+from prismq.observability.exposition.definitions import METRICS, Kind, Metric
+from prismq.observability.exposition.samples import Histogram, Labels, Samples
 from prismq.storage.contract import Store
 
 
@@ -52,7 +53,7 @@ _MEDIA_TYPES = {
 }
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
-_LE = [*(str(float(boundary)) for boundary in BUCKETS_S), "+Inf"]
+_LE = {metric.name: [*(str(float(boundary)) for boundary in metric.buckets), "+Inf"] for metric in METRICS}
 
 
 def render_metrics(
@@ -62,13 +63,18 @@ def render_metrics(
     *,
     redis: RedisReader | None = None,
     heartbeat_s: float = HEARTBEAT_S,
+    backup_dir: str | None = None,
+    slots: Slots | None = None,
+    more: Iterable[Callable[[], Samples]] = (),
 ) -> tuple[bytes, str]:
     """What `GET /metrics` answers: the body, and its content type. `accept`: the header of that name.
 
-    Raises what `collect` raises.
+    The rest is for `collect`, which raises what this raises.
     """
     wanted = negotiate(accept)
-    snapshot = collect(store, clock, redis=redis, heartbeat_s=heartbeat_s)
+    snapshot = collect(
+        store, clock, redis=redis, heartbeat_s=heartbeat_s, backup_dir=backup_dir, slots=slots, more=more
+    )
     return render(snapshot, wanted).encode(), wanted.content_type
 
 
@@ -137,7 +143,7 @@ def _labels(names: tuple[str, ...], values: Labels) -> str:
 
 
 def _histogram(name: str, labels: str, value: Histogram) -> Iterator[str]:
-    for le, count in zip(_LE, value.cumulative, strict=True):
+    for le, count in zip(_LE[name], value.cumulative, strict=True):
         yield f'{name}_bucket{{{labels},le="{le}"}} {count}'
     yield f"{name}_count{{{labels}}} {value.count}"
     yield f"{name}_sum{{{labels}}} {_number(value.sum_s)}"
@@ -162,7 +168,7 @@ def _as_json(snapshot: Snapshot) -> dict[str, Any]:
                 "unit": metric.unit or None,
                 "group": metric.group,
                 "samples": [
-                    {"labels": dict(zip(metric.labels, values, strict=True)), **_value_json(value)}
+                    {"labels": dict(zip(metric.labels, values, strict=True)), **_value_json(metric.name, value)}
                     for values, value in found
                 ],
             }
@@ -172,7 +178,11 @@ def _as_json(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _value_json(value: float | Histogram) -> dict[str, Any]:
+def _value_json(name: str, value: float | Histogram) -> dict[str, Any]:
     if isinstance(value, Histogram):
-        return {"buckets": dict(zip(_LE, value.cumulative, strict=True)), "count": value.count, "sum": value.sum_s}
+        return {
+            "buckets": dict(zip(_LE[name], value.cumulative, strict=True)),
+            "count": value.count,
+            "sum": value.sum_s,
+        }
     return {"value": value if math.isfinite(value) else None}
