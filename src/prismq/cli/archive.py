@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from prismq.cli.context import Call, command
 from prismq.cli.exits import Exit
 from prismq.cli.options import statuses_of
 from prismq.domain.errors import ConfigurationError
+from prismq.domain.span import AttemptSpans, spans_of
 
 if TYPE_CHECKING:
     from prismq.storage.archive import ArchiveReader
@@ -63,7 +65,7 @@ def show(
     task_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The task's id.")],
     folder: Folder = None,
 ) -> int:
-    """Show an archived task with its attempts and its log. It reads the archive from its newest file on."""
+    """Show an archived task with its attempts, its log and its spans. It reads the archive from its newest file on."""
     reader = _reader(call, folder)
     line = reader.find(task_id)
     _warn(reader)
@@ -85,6 +87,10 @@ def show(
         output.heading("Log")
         for one in line["logs"]:
             output.say(f"{one['at_utc']}  {one['level']}  {one['message']}")
+    for traced in line.get("spans", ()):  # what an earlier version archived has none
+        output.heading(f"Spans of attempt {traced['attempt']}, trace {traced['trace_id']}")
+        for one in spans_of(AttemptSpans(**{**traced, "spans": json.dumps(traced["spans"])})):
+            output.say(f"{one.name}  {output.duration(one.duration_s)}  {one.status}")
     return Exit.OK
 
 

@@ -15,7 +15,6 @@ from prismq.cli.context import Call, command, usage
 if TYPE_CHECKING:
     from prismq.config import Settings
 
-_SECTIONS = ("worker", "server")
 
 group = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
@@ -58,11 +57,13 @@ def show(call: Call, file: File = None) -> None:
     call = _with_file(call, file)
     found = settings_of(call)
     top = {one.name: one.value for one in found if "." not in one.name}
+    from prismq.config.models import SECTIONS
+
     sections = {
         section: {
             one.name.removeprefix(f"{section}."): one.value for one in found if one.name.startswith(f"{section}.")
         }
-        for section in _SECTIONS
+        for section in SECTIONS
     }
     if call.as_json:
         output.print_json({**top, **sections})
@@ -81,8 +82,8 @@ def _with_file(call: Call, file: Path | None) -> Call:
 
 def settings_of(call: Call) -> list[Setting]:
     """Every setting in effect and its source. Raises ConfigurationError for the first that is wrong."""
-    from prismq.config import Settings, WorkerConfig
-    from prismq.config.server import ServerConfig
+    from prismq.config import Settings
+    from prismq.config.models import SECTIONS
 
     settings = call.settings
     plain = _without_environment(call)
@@ -93,11 +94,11 @@ def settings_of(call: Call) -> list[Setting]:
         *(
             _setting("", key, Settings, settings, plain, path)
             for key in Settings.model_fields
-            if key not in ("database", *_SECTIONS)
+            if key not in ("database", *SECTIONS)
         ),
         *(
             _setting(f"{section}.", key, kind, getattr(settings, section), plain and getattr(plain, section), path)
-            for section, kind in (("worker", WorkerConfig), ("server", ServerConfig))
+            for section, kind in SECTIONS.items()
             for key in kind.model_fields
         ),
     ]
@@ -121,7 +122,8 @@ def _setting(prefix: str, key: str, kind: Any, merged: Any, plain: Any, path: Pa
     if key in merged.model_fields_set:
         by_file = plain is not None and key in plain.model_fields_set and getattr(plain, key) == value
         source = "file" if by_file else "environment"
-    plain_value = value.value if isinstance(value, Enum) else value
+    # Parts of a setting as a file has them; what is secret in them stays so.
+    plain_value = merged.model_dump(mode="json", exclude_none=True, include={key}).get(key)
     return Setting(prefix + key, plain_value, source, _place(source, kind, key, path))
 
 

@@ -41,7 +41,14 @@ def register(app: typer.Typer) -> None:
         worker = call.settings.worker
         heartbeat_s = worker.heartbeat_interval_seconds
         with bare_store(call) as store:
-            patient = Patient(store, SYSTEM_CLOCK, heartbeat_s, worker.backup_interval_seconds, worker.backup_dir)
+            patient = Patient(
+                store,
+                SYSTEM_CLOCK,
+                heartbeat_s,
+                worker.backup_interval_seconds,
+                worker.backup_dir,
+                call.settings.redis_url,
+            )
             names = [one.name for one in checks_of(patient)]
             unknown = [name for name in skip or () if name not in names]
             if unknown:

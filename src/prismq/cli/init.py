@@ -163,8 +163,8 @@ def _tell(call: Call, file: Path | None, database: str, written: bool, versions:
 def configuration_text(database: str) -> str:
     """A configuration file in which every setting is explained, at its default, and the database is named."""
     from prismq.cli.configuration import toml_value
-    from prismq.config import Settings, WorkerConfig
-    from prismq.config.server import ServerConfig
+    from prismq.config import Settings
+    from prismq.config.models import SECTIONS
 
     lines = [
         "# PrismQ's settings. Environment variables win over this file: PRISMQ_DATABASE_URL, PRISMQ_DURABILITY,",
@@ -175,9 +175,9 @@ def configuration_text(database: str) -> str:
         "",
     ]
     for key, field in Settings.model_fields.items():
-        if key not in ("database", "worker", "server"):
+        if key not in ("database", *SECTIONS):
             lines += [*_comment(field.description), _default_line(key, field.default), ""]
-    for section, kind in (("worker", WorkerConfig), ("server", ServerConfig)):
+    for section, kind in SECTIONS.items():
         lines += [f"[{section}]"]
         for key, field in kind.model_fields.items():
             default = field.get_default(call_default_factory=True)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from prismq.cli import (
+    alerts,
     archive,
     audit,
     backup,
@@ -20,17 +21,22 @@ from prismq.cli import (
     enqueue,
     health,
     init,
+    kit,
     maintenance,
     metrics,
     migrate,
     move,
     output,
     queues,
+    remediation,
+    scaling,
     schedules,
     server,
+    slo,
     status,
     tasks,
     tokens,
+    top,
     why,
     worker,
     workers,
@@ -82,6 +88,7 @@ worker.register(app)
 server.register(app)
 enqueue.register(app)
 status.register(app)
+top.register(app)
 health.register(app)
 metrics.register(app)
 why.register(app)
@@ -89,12 +96,17 @@ app.add_typer(tasks.group, name="tasks")
 app.add_typer(queues.group, name="queues")
 app.add_typer(workers.group, name="workers")
 app.add_typer(schedules.group, name="schedules")
+app.add_typer(scaling.group, name="scale")
+app.add_typer(remediation.group, name="remediation")
+app.add_typer(alerts.group, name="alerts")
+slo.register(app)
 app.add_typer(tokens.group, name="tokens")
 audit.register(app)
 doctor.register(app)
 app.add_typer(backup.group, name="backup")
 app.add_typer(maintenance.group, name="maintenance")
 app.add_typer(archive.group, name="archive")
+app.add_typer(kit.group, name="kit")
 migrate.register(app)
 move.register(app)
 app.add_typer(configuration.group, name="config")

@@ -29,15 +29,24 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Write every figure of the queue, its workers, the database and this machine.
 
-        The text is what `GET /metrics` of the server answers; docs/metrics.md says what each figure means. Where the
-        queue was not used yet it is made.
+        The text is what `GET /metrics` of the server answers, without what only a server knows of itself: its requests
+        and its statements. docs/metrics.md says what each figure means. Where the queue was not used yet it is made.
         """
         from prismq.observability.exposition import Format, collect, render
+        from prismq.server.redis import redis_of
 
         wanted = form if form is not None else "json" if call.as_json else "prometheus"
         if wanted not in [one.value for one in Format]:
             usage(f"--format is one of {', '.join(one.value for one in Format)}, not {wanted!r}")
         with call.queue() as q:
-            heartbeat_s = call.settings.worker.heartbeat_interval_seconds
-            text = render(collect(q.store, q.clock, heartbeat_s=heartbeat_s), Format(wanted))
+            worker = call.settings.worker
+            _, redis = redis_of(q)
+            found = collect(
+                q.store,
+                q.clock,
+                redis=redis,
+                heartbeat_s=worker.heartbeat_interval_seconds,
+                backup_dir=worker.backup_dir,
+            )
+            text = render(found, Format(wanted))
         sys.stdout.write(text.rstrip("\n") + "\n")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,30 +74,41 @@ def register(app: typer.Typer) -> None:
 
             q = load_app(reference, call)
             try:
-                return _serve(q, settings)
+                return _serve(q, call, settings)
             finally:
                 q.close()
         with call.queue() as q:
-            return _serve(q, settings)
+            return _serve(q, call, settings)
 
 
-def _serve(q: PrismQ, settings: ServerConfig) -> int:
+def _serve(q: PrismQ, call: Call, settings: ServerConfig) -> int:
     runner = runner_of()
     q.configure_logging()
     app, listening = runner.prepare(q, settings)
     sys.stderr.write(f"prismq: {runner.address_of(settings)} shows {q.store_as_it_is.name}; Ctrl-C stops it\n")
-    runner.serve(app, listening, settings)
+    with _alerting(q, call, app):
+        runner.serve(app, listening, settings)
     return Exit.OK
 
 
-def beside(q: PrismQ, call: Call) -> AbstractContextManager[None]:
+def _alerting(q: PrismQ, call: Call, app: Any) -> AbstractContextManager[None]:
+    from prismq.cli.alerting import alerting
+    from prismq.server.sampling import RequestSampler
+
+    sampler = RequestSampler(q.store_as_it_is, q.clock, app.state.services.requests)
+    return alerting(q, call.settings, "server", more=[sampler.step])
+
+
+@contextmanager
+def beside(q: PrismQ, call: Call) -> Iterator[None]:
     """A server in a thread of its own, for `prismq worker --with-server`. Raises ConfigurationError."""
     runner = runner_of()
     settings = settings_of(call, {})
     app, listening = runner.prepare(q, settings)
+    watching = _alerting(q, call, app)
     sys.stderr.write(f"prismq: {runner.address_of(settings)} shows it\n")
-    found: AbstractContextManager[None] = runner.Beside(app, listening, settings)
-    return found
+    with watching, runner.Beside(app, listening, settings):
+        yield
 
 
 def settings_of(call: Call, given: dict[str, Any]) -> ServerConfig:

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
         limits = Limits(oldest_ready_s=seconds_of(max_age, "--max-age"))
         with call.queue() as q:
-            facts = gather(q.store, q.clock, timeout_s=_TIMEOUT_S)
+            facts = gather(q.store, q.clock, timeout_s=_TIMEOUT_S, bins=True)
             if facts.error is not None:
                 raise facts.error
             found = assess(facts, heartbeat_s=call.settings.worker.heartbeat_interval_seconds, limits=limits)

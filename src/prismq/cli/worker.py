@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import SystemRandom
 from types import FrameType
@@ -148,7 +148,8 @@ def register(app: typer.Typer) -> None:
         from prismq.worker import supervisor
 
         app = load_app(chosen, call)
-        with _server(app, call, with_server):
+        app.configure_logging(level, as_json=as_json)
+        with _beside(app, call, with_server):
             code = supervisor.run(chosen, config, database=call.override, log_level=level, log_json=as_json)
         return Exit.CONFIGURATION if code == _EXIT_MISCONFIGURED else code
 
@@ -177,9 +178,12 @@ def config_of(call: Call, given: dict[str, Any]) -> WorkerConfig:
     return WorkerConfig(_sources=sources, **base)  # type: ignore[call-arg]  # the plugin sees the fields alone
 
 
-def _server(app: PrismQ, call: Call, wanted: bool) -> AbstractContextManager[None]:
-    if not wanted:
-        return nullcontext()
+def _beside(app: PrismQ, call: Call, with_server: bool) -> AbstractContextManager[None]:
+    """What runs in this process as long as the workers do: the alerts, and the server where it is wanted."""
+    from prismq.cli.alerting import alerting
+
+    if not with_server:
+        return alerting(app, call.settings, "worker")
     from prismq.cli.server import beside
 
     return beside(app, call)
@@ -204,7 +208,7 @@ def _run_here(call: Call, reference: str, config: WorkerConfig, level: str, as_j
 
     before = {number: signal.signal(number, on_signal) for number in _signals()}
     try:
-        with _server(app, call, with_server):
+        with _beside(app, call, with_server):
             worker.start()
             sys.stderr.write(f"prismq: {worker.worker_id} works on {app.store.name}; Ctrl-C stops it\n")
             while not told.is_set() and worker.runtime.exit_wanted is None:

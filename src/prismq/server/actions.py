@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -12,15 +12,21 @@ from starlette.requests import HTTPConnection
 
 from prismq.app import PrismQ
 from prismq.client.tokens import create_token
+from prismq.config.alerts import AlertsConfig
 from prismq.domain.account import ApiToken, AuditEntry, Role
+from prismq.domain.breaker import Breaker
 from prismq.domain.errors import InvalidArgument, TaskNotFound, closest
 from prismq.domain.status import LEASED, TERMINAL, WAITING
 from prismq.domain.task import Enqueued, Task, TaskFilter
 from prismq.domain.times import epoch_to_text
 from prismq.domain.worker import WorkerCommand
+from prismq.observability.alerts import acts
+from prismq.observability.alerts.trial import Trial, try_channels
+from prismq.observability.remediation.by_hand import close_breaker, open_breaker
 from prismq.server.auth import Principal, address_of
 from prismq.server.problems import Problem
 from prismq.server.services import Services
+from prismq.storage.contract.alerts import AlertRecord, Silence
 
 R = TypeVar("R")
 
@@ -56,8 +62,8 @@ class Done(NamedTuple):
 class Actor:
     """Somebody who acts, on a thread of the pool: `await acting(lambda actor: actor.cancel(7))`."""
 
-    def __init__(self, q: PrismQ, who: Principal, origin: str | None) -> None:
-        self._q, self._who, self._origin = q, who, origin
+    def __init__(self, q: PrismQ, who: Principal, origin: str | None, alerts: AlertsConfig) -> None:
+        self._q, self._who, self._origin, self._alerts = q, who, origin, alerts
 
     # -- one task
 
@@ -211,6 +217,25 @@ class Actor:
         self._q.announce()
         self._note(f"workers.{command}", worker_id, {} if slots is None else {"slots": slots})
 
+    # -- the breakers of types
+
+    def open_breaker(self, type_: str, reason: str, for_s: float | None) -> Breaker:
+        """Let the tasks of a type wait; see by_hand.open_breaker."""
+        made = open_breaker(
+            self._q.store, self._q.clock.now(), type_, by=self._who.name, via=self._who.via, origin=self._origin,
+            reason=reason, for_s=for_s,
+        )  # fmt: skip
+        self._q.announce()
+        return made
+
+    def close_breaker(self, type_: str) -> bool:
+        """Have them claimed again; False where they were."""
+        made = close_breaker(
+            self._q.store, self._q.clock.now(), type_, by=self._who.name, via=self._who.via, origin=self._origin
+        )
+        self._q.announce()
+        return made is not None
+
     # -- schedules
 
     def pause_schedule(self, name: str, *, paused: bool) -> None:
@@ -257,6 +282,38 @@ class Actor:
         if not self._q.store.accounts.revoke_token(name):
             raise Problem(404, f"there is no token {name[:200]!r}")
         self._note("tokens.revoke", name)
+
+    # -- alerts
+
+    def acknowledge_alert(self, alert_id: int, note: str | None) -> AlertRecord:
+        """Look after it. Problem 404 where there is none that is open."""
+        try:
+            found = acts.acknowledge(self._q.store, alert_id, self._who.name, note, self._q.clock.now())
+        except acts.NoSuchAlert as error:
+            raise Problem(404, str(error)) from error
+        self._note("alerts.acknowledge", str(alert_id), {"rule": found.rule, "labels": dict(found.labels)})
+        return found
+
+    def silence(self, matchers: Mapping[str, str], seconds: float, reason: str, starts_at: float | None) -> Silence:
+        """Let alerts that match not be told for a while."""
+        now, by = self._q.clock.now(), self._who.name
+        made = acts.silence(self._q.store, matchers, seconds, by, reason, now, starts_at=starts_at)
+        self._note("alerts.silence", str(made.silence_id), {"matchers": dict(matchers), "seconds": seconds})
+        return made
+
+    def unsilence(self, silence_id: int) -> None:
+        """End a silence. Problem 404 where it is not in force."""
+        try:
+            acts.unsilence(self._q.store, silence_id, self._q.clock.now())
+        except acts.NoSuchAlert as error:
+            raise Problem(404, str(error)) from error
+        self._note("alerts.unsilence", str(silence_id))
+
+    def test_channels(self, names: Sequence[str]) -> list[Trial]:
+        """Send a message to these channels; to all where none is named."""
+        tried = try_channels(self._q.store, self._q.clock, self._alerts, names, self._who.name)
+        self._note("alerts.test", ", ".join(one.channel for one in tried) or None)
+        return tried
 
     def _note(
         self, action: str, target: str | None, which: Mapping[str, Any] | None = None, tasks: int | None = None
@@ -336,7 +393,7 @@ class _Acting:
 
     async def __call__(self, action: Callable[[Actor], R]) -> R:
         who: Principal = self._request.state.principal  # there, because every route names its role
-        actor = Actor(self._services.q, who, address_of(self._request))
+        actor = Actor(self._services.q, who, address_of(self._request), self._services.alerts)
         try:
             return await self._services.act(lambda: action(actor))
         finally:

@@ -13,13 +13,44 @@ from prismq.server import pages, problems
 from prismq.server.conditional import Conditional
 from prismq.server.guard import Limits, SecurityHeaders
 from prismq.server.problems import ProblemDocument
-from prismq.server.routes import accounts, figures, health, live, queues, reference, schedules, search, tasks, workers
+from prismq.server.requests import Counting
+from prismq.server.routes import (
+    accounts,
+    alerts,
+    figures,
+    health,
+    live,
+    queues,
+    reference,
+    remediation,
+    scaling,
+    schedules,
+    search,
+    slo,
+    tasks,
+    workers,
+)
 from prismq.server.routes.shapes import KNOWN_QUERY
 from prismq.server.services import Services
 from prismq.server.settings import LOOPBACK_HOSTS, ServerSettings, is_loopback
 from prismq.version import __version__
 
-_ROUTES = (tasks, search, queues, workers, schedules, figures, health, accounts, live, reference)
+_ROUTES = (
+    tasks,
+    search,
+    queues,
+    workers,
+    schedules,
+    figures,
+    scaling,
+    remediation,
+    alerts,
+    slo,
+    health,
+    accounts,
+    live,
+    reference,
+)
 
 
 def create_app(q: PrismQ, settings: ServerSettings | None = None) -> FastAPI:
@@ -56,6 +87,8 @@ def create_app(q: PrismQ, settings: ServerSettings | None = None) -> FastAPI:
     app.add_middleware(Conditional)
     app.add_middleware(Limits, hosts=_hosts(settings), body_bytes_max=settings.max_body_bytes)
     app.add_middleware(SecurityHeaders)
+    q.store_as_it_is.insight.measure()
+    app.add_middleware(Counting, counter=services.requests, clock=q.clock)
     return app
 
 

@@ -63,6 +63,10 @@ def _look(
         return store.tasks.find(which, limit=limit, before_id=before_id), None
     if known == 0:
         return [], None
+    if is_by_books(which) and len(which.statuses) > 1:
+        # Each has its place in an index, all together have none.
+        each = [_look(store, replace(which, statuses=(one,)), limit, before_id, known)[0] for one in which.statuses]
+        return sorted((task for some in each for task in some), key=lambda task: -(task.id or 0))[:limit], None
     if is_by_books(which):
         # Where there are few, nobody looks for more of them through the whole history.
         return store.tasks.find(which, limit=limit if before_id else min(limit, known), before_id=before_id), None
@@ -74,7 +78,7 @@ def _look(
     for _ in range(LOOKED_AT // _WINDOW):
         if place <= 1 or len(found) >= limit:
             break
-        ids = range(max(1, place - _WINDOW), place)
-        found += store.tasks.find(replace(which, ids=tuple(ids)), limit=limit - len(found))
-        place = ids.start
+        start = max(1, place - _WINDOW)
+        found += store.tasks.find(which, limit=limit - len(found), before_id=place, from_id=start)
+        place = start
     return found, place if place > 1 and len(found) < limit else None

@@ -32,6 +32,7 @@ class Pool:
     ) -> None:
         self._threads = Threads(threads, name)
         self._interrupt = interrupt
+        self._size = threads
         self._room = threads + waiting_max
         self._inside = 0
         self._guard = threading.Lock()
@@ -83,6 +84,10 @@ class Pool:
         self._inside -= 1
         if not waiting.cancelled():
             waiting.exception()  # whoever gave up does not look at it
+
+    def slots(self) -> tuple[int, int]:
+        """How many threads are at work, that of whoever asks left aside, and how many there are."""
+        return max(0, min(self._inside, self._size) - 1), self._size
 
     def close(self) -> None:
         """Take no more, and let what runs end."""

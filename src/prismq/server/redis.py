@@ -5,7 +5,7 @@ from __future__ import annotations
 from prismq.app import PrismQ
 from prismq.observability.exposition import RedisMetrics, RedisReader
 from prismq.observability.facts import RedisFigures, RedisProbe
-from prismq.storage.open import RedisInfo, redis_info
+from prismq.storage.open import RedisInfo, redis_info, redis_keys
 
 _MIB = 1024 * 1024
 
@@ -29,6 +29,6 @@ def redis_of(q: PrismQ) -> tuple[RedisProbe | None, RedisReader | None]:
 
     def reader() -> RedisMetrics:
         found, seconds = ask()
-        return RedisMetrics(seconds, found.connected_clients, found.memory_bytes, found.commands, {})
+        return RedisMetrics(seconds, found.connected_clients, found.memory_bytes, found.commands, redis_keys(url))
 
     return probe, reader

@@ -7,11 +7,15 @@ from contextlib import suppress
 from typing import TypeVar
 
 from prismq.app import PrismQ
+from prismq.config import load_settings
 from prismq.domain.errors import QueueDatabaseError
+from prismq.observability.exposition import render_metrics
+from prismq.observability.slo.report import Days
 from prismq.server.accounts import Accounts
 from prismq.server.live import Hub, look_at
 from prismq.server.pool import Pool
 from prismq.server.redis import redis_of
+from prismq.server.requests import RequestCounter
 from prismq.server.settings import ServerSettings
 from prismq.server.views.history import History
 from prismq.storage.wakeup import Ear
@@ -34,6 +38,11 @@ class Services:
         self.history = History()
         self.hub = Hub(lambda: self.ask(look_at), listen=self._ear)
         self.redis_probe, self.redis_reader = redis_of(q)
+        self.requests = RequestCounter()
+        configured = load_settings()
+        self._backup_dir = configured.worker.backup_dir
+        self.alerts, self.slo = configured.alerts, configured.slo
+        self.slo_days: Days = {}
         self._prune_at = q.clock.monotonic()
         self.started_at = q.clock.monotonic()
 
@@ -53,6 +62,20 @@ class Services:
             return done
 
         return await self._actions.run(run, None)
+
+    async def metrics(self, accept: str | None) -> tuple[bytes, str]:
+        """The page of metrics and its content type; see render_metrics. Raises as `ask` does."""
+        return await self.ask(
+            lambda q: render_metrics(
+                q.store,
+                q.clock,
+                accept,
+                redis=self.redis_reader,
+                backup_dir=self._backup_dir,
+                slots=self._questions.slots,
+                more=(self.requests.samples,),
+            )
+        )
 
     def _prune(self) -> None:
         """Now and then, what the audit log has kept for long enough."""

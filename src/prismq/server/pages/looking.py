@@ -14,6 +14,7 @@ from prismq.server.pages.forms import Asked, whole
 from prismq.server.pages.rendering import rendering_of
 from prismq.server.problems import Problem
 from prismq.server.routes.health import health_of
+from prismq.server.views.alerts import summary_of
 from prismq.server.views.enqueueing import enqueue_page
 from prismq.server.views.failures import failures_page
 from prismq.server.views.history import range_of
@@ -39,8 +40,10 @@ async def show_overview(request: Request, who: Viewer, serving: Serving, asked: 
     render = rendering_of(request)
     span, queue = range_of(asked.one("range")), asked.one("queue")
     health = await health_of(serving)
-    view = await serving.ask(lambda q: overview(q, serving.history, health, span, queue))
-    return render.page(request, who, "overview.html", title="Overview", place="overview", charts=True, view=view)
+    view, alerts = await serving.ask(lambda q: (overview(q, serving.history, health, span, queue), summary_of(q)))
+    return render.page(
+        request, who, "overview.html", title="Overview", place="overview", charts=True, view=view, alerts=alerts
+    )
 
 
 @router.get("/queues")

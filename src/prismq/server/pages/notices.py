@@ -84,7 +84,12 @@ _WORDS: Mapping[str, Callable[[int, int], str]] = {
     "purge": lambda n, _: f"{plural(n, 'waiting task')} deleted.",
     "worker": lambda *_: "The worker was asked; it obeys with its next heartbeat.",
     "schedule": lambda *_: "The schedule was changed.",
+    "breaker": lambda *_: "The breaker was changed.",
     "revoke": lambda *_: "The token was revoked; who used it is let in no more.",
+    "acknowledge": lambda *_: "Acknowledged: it is neither repeated nor escalated.",
+    "silence": lambda n, _: f"Silence {n} is in force.",
+    "unsilence": lambda *_: "The silence is over; what fires is told.",
+    "tested": lambda *_: "The channel took the message.",
     "late": lambda *_: "That can no longer be taken back here.",
 }
 

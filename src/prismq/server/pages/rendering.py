@@ -27,13 +27,17 @@ _PLACES = (
     ("workers", "Workers", "workers", Role.VIEWER),
     ("schedules", "Schedules", "schedules", Role.VIEWER),
     ("failures", "Failures", "failures", Role.VIEWER),
+    ("alerts", "Alerts", "alerts", Role.VIEWER),
+    ("levels", "Service levels", "levels", Role.VIEWER),
+    ("scaling", "Scaling", "scaling", Role.VIEWER),
+    ("remediation", "Remediation", "remediation", Role.VIEWER),
     ("system", "System", "system", Role.VIEWER),
     ("audit", "Audit", "audit", Role.OPERATOR),
     ("settings", "Settings", "settings", Role.ADMIN),
 )
 _KEYS = {
     "overview": "o", "queues": "q", "tasks": "t", "workers": "w", "schedules": "s", "failures": "f", "system": "y",
-    "audit": "a", "settings": "c",
+    "audit": "a", "settings": "c", "scaling": "n", "remediation": "r", "alerts": "r", "levels": "l",
 }  # fmt: skip
 
 

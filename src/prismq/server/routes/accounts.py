@@ -84,7 +84,7 @@ class AuditEntry(BaseModel):
     id: int
     at: datetime | None
     actor: str = Field(examples=["ada"])
-    via: str = Field(description="token, session, open or cli.")
+    via: str = Field(description="token, session, open, cli, or system: what workers do by themselves.")
     origin: str | None = Field(description="The address it came from.")
     action: str = Field(examples=["tasks.retry"])
     target: str | None = Field(description="A task's id, or a name.")

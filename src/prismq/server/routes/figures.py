@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 
 from prismq.app import PrismQ
 from prismq.domain.status import TaskStatus
-from prismq.domain.task import TaskFilter
 from prismq.domain.times import from_epoch
 from prismq.observability.window import HOUR_S, Window, window_of
 from prismq.server.crew import views_of
@@ -231,7 +230,7 @@ async def trends(
                     p95_wait_seconds=wait.quantile(0.95),
                 )
             )
-        failed = q.store.tasks.find(TaskFilter(statuses=FAILED, queue=queue), limit=_FAILURES_LOOKED_AT)
+        failed = q.store.tasks.newest_failures(queue=queue, limit=_FAILURES_LOOKED_AT)
         patterns = [
             FailurePattern(
                 cause=one.text,

@@ -14,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 from prismq.domain.account import Role
 from prismq.domain.errors import PrismqError
 from prismq.observability import health as judging
-from prismq.observability.exposition import render_metrics
 from prismq.server.auth import PUBLIC, identify
 from prismq.server.dependencies import Serving, Viewer
 from prismq.server.problems import Problem
@@ -211,7 +210,5 @@ async def workers(who: Viewer, serving: Serving) -> dict[str, Any]:
 )
 async def metrics(request: Request, who: Viewer, serving: Serving) -> Response:
     """One scrape shows the whole system, whichever process did the work. docs/metrics.md lists them."""
-    accept = request.headers.get("accept")
-    reader = serving.redis_reader
-    body, content_type = await serving.ask(lambda q: render_metrics(q.store, q.clock, accept, redis=reader))
+    body, content_type = await serving.metrics(request.headers.get("accept"))
     return Response(body, media_type=content_type)

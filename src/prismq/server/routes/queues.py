@@ -49,7 +49,9 @@ class Purge(Input, json_schema_extra={"examples": [{"dry_run": True}, {"expected
     """Delete the waiting tasks of a queue. First with `dry_run`, then with the `expected` number that it gave."""
 
     dry_run: bool = Field(False, description="Count, and delete nothing.")
-    expected: int | None = Field(None, ge=0, description="`matching` of the dry run; more may not wait by then.")
+    expected: int | None = Field(
+        None, ge=0, strict=True, description="`matching` of the dry run; more may not wait by then."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Purge:

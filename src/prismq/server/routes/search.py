@@ -75,7 +75,9 @@ class BulkAction(
     action: Literal["cancel", "retry", "run-now", "delete", "reprioritise"]
     filter: Search = Field(description="At least one condition.")
     dry_run: bool = Field(False, description="Count, and change nothing.")
-    expected: int | None = Field(None, ge=0, description="`matching` of the dry run; more may not match by then.")
+    expected: int | None = Field(
+        None, ge=0, strict=True, description="`matching` of the dry run; more may not match by then."
+    )
     priority: int | None = Field(None, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="For reprioritise.")
 
     @model_validator(mode="after")

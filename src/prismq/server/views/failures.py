@@ -40,7 +40,7 @@ def failures_page(q: PrismQ, history: History, span: Range) -> FailuresPage:
     now = q.clock.now()
     depth = q.store.insight.depth()
     dead, failed = (total(depth, TaskFilter(statuses=(status,))) for status in STATUSES)
-    found = q.store.tasks.find(TaskFilter(statuses=STATUSES), limit=LOOKED_AT) if dead or failed else []
+    found = q.store.tasks.newest_failures(limit=LOOKED_AT) if dead or failed else []
     types: dict[tuple[str, str], list[int]] = {}
     for (queue, type_, status, _), tasks in depth.items():
         if status in STATUSES and tasks:

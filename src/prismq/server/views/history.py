@@ -36,13 +36,13 @@ class Range(NamedTuple):
         return {"minute": 60.0, "hour": 3600.0, "day": 86_400.0}[self.per]
 
 
-# No step is shorter than the slots that the books still have at that age: minutes for a day, ten minutes for two
-# weeks, then hours.
+# Each step is a number of whole slots as the books still have them at that age (minutes for three hours, ten minutes
+# for two weeks, then hours, days after 45): a slot that lies in two steps would count in both.
 RANGES = (
     Range("15m", "15 minutes", 900, 60, "minute"),
     Range("1h", "1 hour", 3600, 60, "minute"),
-    Range("6h", "6 hours", 21_600, 300, "minute"),
-    Range("24h", "1 day", 86_400, 900, "minute"),
+    Range("6h", "6 hours", 21_600, 600, "minute"),
+    Range("24h", "1 day", 86_400, 1200, "minute"),
     Range("7d", "1 week", 604_800, 7200, "hour"),
     Range("30d", "30 days", 2_592_000, 21_600, "hour"),
     Range("13mo", "13 months", 396 * 86_400, 3 * 86_400, "day"),

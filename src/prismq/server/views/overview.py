@@ -90,7 +90,7 @@ def overview(q: PrismQ, history: History, health: Health, span: Range, queue: st
     )
     sums = {status: sum(one.depth.get(status, 0) for one in chosen) for status, _ in _TONES}
     running = store.tasks.find(TaskFilter(statuses=("claimed", "processing"), queue=queue), limit=_RUNNING_SHOWN)
-    failed = store.tasks.find(TaskFilter(statuses=("failed", "dead_letter"), queue=queue), limit=_FAILURES_LOOKED_AT)
+    failed = store.tasks.newest_failures(queue=queue, limit=_FAILURES_LOOKED_AT)
     waits = [one.oldest_s for one in ages if one.oldest_s is not None and not one.paused]
     return Overview(
         health=health,
