@@ -14,8 +14,9 @@ from benchmarks.report import circumstances as sqlite_circumstances
 from benchmarks.report import page, postgres_circumstances, table
 from benchmarks.routes import LINES as ON_ROUTES
 from benchmarks.server import LINES as ON_SERVER
+from benchmarks.watching import LINES as ON_WATCHING
 
-ON_HTTP = {**ON_SERVER, **ON_ROUTES}
+ON_HTTP = {**ON_SERVER, **ON_WATCHING, **ON_ROUTES}
 LINES = {**ON_SQLITE, **ON_POSTGRES, **ON_HTTP}
 GROUPS = {"sqlite": list(ON_SQLITE), "postgres": list(ON_POSTGRES), "http": list(ON_HTTP)}
 

@@ -212,6 +212,14 @@ def _role(name: str) -> Callable[..., Any]:
         from benchmarks.postgres.roles import ROLES
 
         return ROLES[name]
+    if name.startswith("watching_"):
+        from benchmarks.watching import ROLES
+
+        return ROLES[name]
+    if name.startswith("observed_"):
+        from benchmarks.observability import ROLES
+
+        return ROLES[name]
     return _ROLES[name]
 
 

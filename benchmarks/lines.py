@@ -7,6 +7,7 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -33,6 +34,7 @@ from benchmarks.harness import (
     run_child,
     workplace,
 )
+from benchmarks.observability import observability
 
 _MB = 1_048_576
 _CONCURRENCY = 1  # for tasks that do nothing more threads only pass the interpreter's lock around
@@ -95,14 +97,25 @@ def enqueue(settings: Settings) -> Section:
     return section
 
 
-def _work_off(folder: Path, n: int, processes: int, log_level: str, number: int, concurrency: int) -> Sample:
+def work_off(
+    folder: Path,
+    n: int,
+    processes: int,
+    log_level: str,
+    number: int,
+    concurrency: int,
+    beside: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+) -> Sample:
+    """A new queue with `n` tasks that do nothing, worked off; `beside` is entered before the workers begin."""
     path = folder / f"drain-{number}.db"
     q, noop = make(path)
     noop.enqueue_many([(i,) for i in range(n)])
     q.close()
     workers: list[Companion] = []
     reader = sqlite3.connect(path)
+    besides = ExitStack()
     try:
+        besides.enter_context(beside(path))
         while len(workers) < processes:
             workers.append(Companion("worker", path=path, concurrency=concurrency, log_level=log_level))
         begin = time.monotonic()
@@ -117,6 +130,7 @@ def _work_off(folder: Path, n: int, processes: int, log_level: str, number: int,
         reader.close()
         for worker in workers:
             worker.kill()
+        besides.close()
     if sum(answer["n"] for answer in answers) != n:
         raise RuntimeError(f"{n:,} tasks were enqueued, the workers settled {answers}")
     return Sample(n, max(answer["last"] for answer in answers) - begin, sum(answer["cpu_s"] for answer in answers))
@@ -146,7 +160,7 @@ def drain(settings: Settings) -> Section:
         number = count()
 
         def ours(processes: int, log_level: str, concurrency: int = _CONCURRENCY) -> Callable[[], Sample]:
-            return lambda: _work_off(folder, n, processes, log_level, next(number), concurrency)
+            return lambda: work_off(folder, n, processes, log_level, next(number), concurrency)
 
         def peer(script: str, tasks: int, **arguments: object) -> Callable[[], Sample]:
             return lambda: peer_sample(script, n=tasks, path=folder / f"peer-{next(number)}", **arguments)
@@ -226,8 +240,8 @@ def figures(settings: Settings) -> Section:
         f"{tasks:,} tasks, {queued:,} of them queued, of {TYPES} types in {QUEUES} queues, with statistics of {days} "
         f"days at {PER_MINUTE} tasks of each type a minute. Meanwhile a worker is fed and works off some 2,000 tasks a "
         "second in another process. Each call in turn, in a process of its own; p95 is what one in twenty exceeds. "
-        "The last three views are those that the reference defines over the whole table, ended tasks among them: they "
-        "read every row and are for people with time; `QueueMetrics` gives the counts from the books.",
+        "The views come with all their columns: those of the last three that the books do not have are read from every "
+        "row, and are for people with time; [storage](storage.md#views) says which.",
     )
     with workplace(settings) as folder:
         path = folder / "figures.db"
@@ -365,5 +379,5 @@ def footprint(settings: Settings) -> Section:
 
 
 LINES: dict[str, Callable[[Settings], Section]] = {
-    line.__name__: line for line in (enqueue, drain, claim, figures, pickup, footprint)
+    line.__name__: line for line in (enqueue, drain, claim, figures, observability, pickup, footprint)
 }

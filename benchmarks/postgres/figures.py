@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from benchmarks import figures
 from benchmarks.harness import progress
+from prismq.domain.times import from_epoch, text_to_epoch
+from prismq.storage.entries import HOURS_KEPT_S
 from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.folding import Sums
 from prismq.storage.postgres.store import PostgresStore
 
 _ROWS = """
@@ -30,6 +35,14 @@ SELECT queue, type, status, 'normal', count(*) FROM task_queue GROUP BY 1, 2, 3"
 _STATS = """
 COPY task_stats (slot_utc, span_s, queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins)
 FROM STDIN"""
+_HOURS = """
+COPY task_hours (slot_utc, queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins)
+FROM STDIN"""
+_TOTALS = """
+INSERT INTO task_totals (queue, type, outcome, tasks, attempts, retried, wait_us, run_us, wait_bins, run_bins)
+SELECT queue, type, outcome, sum(tasks), sum(attempts), sum(retried), sum(wait_s) * 1e6, sum(run_s) * 1e6,
+       max(wait_bins::text)::jsonb, max(run_bins::text)::jsonb
+  FROM task_stats GROUP BY 1, 2, 3"""
 _CHUNK = 1_000_000
 
 
@@ -53,11 +66,27 @@ def build(url: str, tasks: int, queued: int, days: float, failed: int = 1) -> No
         progress("the books")
         connection.execute("DELETE FROM queue_depth_deltas")
         connection.execute(_DEPTH)
+        stats = [row for row in figures.stats_of(now, days) if row[5]]
         with connection.cursor().copy(_STATS) as copy:
-            for row in figures.stats_of(now, days):
+            for row in stats:
                 copy.write_row((f"{row[0]}+00", *row[1:]))
-        connection.execute("DELETE FROM task_stats WHERE tasks = 0")
+        hours = _hours_of(stats, now)
+        with connection.cursor().copy(_HOURS) as copy:
+            for row in hours:
+                copy.write_row(row)
+        connection.execute("UPDATE books SET hours_from = %s", (min(row[0] for row in hours),))
+        connection.execute(_TOTALS)
         connection.execute("VACUUM ANALYZE")
     while store.upkeep.fold(time.time()):
         continue
     store.close()
+
+
+def _hours_of(stats: Iterable[Sequence[Any]], now: float) -> list[tuple[Any, ...]]:
+    """What folding would have added to task_hours."""
+    sums: dict[tuple[float, str, str, str], Sums] = {}
+    for slot, _, queue, type_, outcome, *row in stats:
+        at = text_to_epoch(slot)
+        if at - at % 3600 >= now - HOURS_KEPT_S:
+            sums.setdefault((at - at % 3600, queue, type_, outcome), Sums()).add(tuple(row))
+    return [(from_epoch(hour), *key, *one.row()) for (hour, *key), one in sums.items()]

@@ -34,6 +34,8 @@ from benchmarks.harness import (
     run_child,
     workplace,
 )
+from benchmarks.observability import pg_observability
+from benchmarks.postgres.asking import pg_figures
 from benchmarks.postgres.server import Server, database, redis_server
 from prismq import PrismQ
 
@@ -365,5 +367,6 @@ def _calls(watching: psycopg.Connection[Any], url: str) -> int:
 
 
 LINES: dict[str, Callable[[Settings], Section]] = {
-    line.__name__.replace("_", "-"): line for line in (pg_enqueue, pg_drain, pg_claim, pg_pickup)
+    line.__name__.replace("_", "-"): line
+    for line in (pg_enqueue, pg_drain, pg_claim, pg_figures, pg_observability, pg_pickup)
 }

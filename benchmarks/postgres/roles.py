@@ -68,4 +68,11 @@ def pg_churn(**arguments: Any) -> Any:
     return churn(**arguments)
 
 
-ROLES = {role.__name__: role for role in (pg_enqueue, pg_raw_drain, pg_claims, pg_churn)}
+def pg_ask_figures(**arguments: Any) -> Any:
+    """See asking.py."""
+    from benchmarks.postgres.asking import measure
+
+    return measure(**arguments)
+
+
+ROLES = {role.__name__: role for role in (pg_enqueue, pg_raw_drain, pg_claims, pg_churn, pg_ask_figures)}
