@@ -8,7 +8,8 @@ import pytest
 
 from prismq import PrismQ
 from prismq.config import Settings, WorkerConfig, load_settings
-from prismq.config.server import ServerConfig
+from prismq.config.models import SECTIONS
+from prismq.storage.sqlite.schema import migrations
 from tests.cli.conftest import Cli
 from tests.helpers.postgres import server
 
@@ -92,7 +93,7 @@ def test_init_answers_programs(cli: Cli) -> None:
         "config": "prismq.toml",
         "config_written": True,
         "database": ".prismq/queue.db",
-        "migrations": [1],
+        "migrations": [one.version for one in migrations()],
     }
 
 
@@ -178,7 +179,7 @@ def test_migrate_says_that_there_is_nothing_to_do(cli: Cli, q: PrismQ) -> None:
 
 def test_migrate_dry_run_says_what_is_missing_and_changes_nothing(cli: Cli, q: PrismQ) -> None:
     q.store.database.execute("DELETE FROM schema_migrations")
-    assert cli("migrate", "--dry-run", "--json").json["migrations"] == [1]
+    assert cli("migrate", "--dry-run", "--json").json["migrations"] == [one.version for one in migrations()]
     assert q.store.database.execute("SELECT count(*) FROM schema_migrations").fetchone()[0] == 0
 
 
@@ -198,9 +199,8 @@ def test_config_check_lists_every_setting_with_its_source(cli: Cli, monkeypatch:
     answer = cli("config", "check", "--json")
     found = {one["name"]: one for one in answer.json}
     assert set(found) == {
-        *(key for key in Settings.model_fields if key not in ("worker", "server")),
-        *(f"worker.{key}" for key in WorkerConfig.model_fields),
-        *(f"server.{key}" for key in ServerConfig.model_fields),
+        *(key for key in Settings.model_fields if key not in SECTIONS),
+        *(f"{section}.{key}" for section, kind in SECTIONS.items() for key in kind.model_fields),
     }
     file = str(cli.folder / "prismq.toml")
     assert found["database"] == {

@@ -135,6 +135,8 @@ def archived(q: PrismQ, cli: Cli) -> None:
     q.enqueue("job")
     path = cli.folder / "queue.db"
     hand(path, "INSERT INTO task_logs (task_id, message) VALUES (1, 'sent to jana')")
+    spans = '[{"id": "a1", "name": "task:execute", "start": 1.0, "duration_s": 1.5, "status": "ok"}, "spoilt"]'
+    hand(path, f"INSERT INTO task_spans VALUES (1, 1, 1, 'abc123', '{spans}')")
     hand(path, "UPDATE task_queue SET status = 'completed', finished_at_utc = '2025-01-01 00:00:00'")
     pruner = Pruner(q.store, Retention(0, 0, 1e9, 1e9), SYSTEM_CLOCK, "old")
     assert pruner.step() == 2
@@ -149,7 +151,11 @@ def test_an_archived_task_is_listed_and_shown(cli: Cli, archived: None) -> None:
     assert "2025-01-01 00:00:00" in cli("archive", "list").out
     line = cli("archive", "show", 1, "--json").json
     assert line["task"]["payload"] == '{"to":"jana"}'
-    assert "sent to jana" in cli("archive", "show", 1).out
+    assert line["spans"][0]["trace_id"] == "abc123"
+    shown = cli("archive", "show", 1).out
+    assert "sent to jana" in shown
+    assert "Spans of attempt 1, trace abc123" in shown
+    assert "task:execute  1.5 s  ok" in shown
     answer = cli("archive", "show", 3)
     assert answer.code == Exit.FAILED
     assert "not in the archive" in answer.err

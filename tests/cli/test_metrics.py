@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pro
 
 from prismq import PrismQ
 from tests.cli.conftest import Cli, add_worker
+from tests.helpers.redis import redis_server
 
 
 def test_the_figures_are_written_as_prometheus_reads_them(cli: Cli, q: PrismQ) -> None:
@@ -36,3 +37,19 @@ def test_a_form_that_does_not_exist_is_refused(cli: Cli, q: PrismQ, form: str) -
     answer = cli("metrics", "--format", form)
     assert answer.code == 2
     assert "openmetrics" in answer.err
+
+
+def test_redis_is_told_of_where_there_is_one(cli: Cli, q: PrismQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "prismq_redis" not in cli("metrics").out
+    with redis_server() as server:
+        monkeypatch.setenv("PRISMQ_REDIS_URL", server.url)
+        out = cli("metrics").out
+        assert "\nprismq_redis_up 1\n" in out
+        assert '\nprismq_redis_keys{type="string"} 0\n' in out
+    assert "\nprismq_redis_up 0\n" in cli("metrics").out
+
+
+def test_backups_and_schedules_are_told_of(cli: Cli, q: PrismQ) -> None:
+    assert "prismq_backup" not in cli("metrics").out
+    assert cli("backup", "create").code == 0
+    assert "\nprismq_backup_last_success_timestamp_seconds " in cli("metrics").out

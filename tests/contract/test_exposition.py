@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,13 +15,16 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
+from prismq.domain.breaker import Breaker, BreakerState
 from prismq.domain.limits import METRIC_PAIRS_MAX, METRIC_QUEUES_MAX, METRIC_WORKERS_MAX
 from prismq.domain.sketch import RELATIVE_ERROR
 from prismq.domain.status import TaskStatus as T
 from prismq.domain.task import TaskFilter
 from prismq.observability.exposition import METRICS, Format, RedisMetrics, collect, render, render_metrics
 from prismq.observability.exposition.definitions import BUCKETS_S
-from prismq.storage.contract import Retention, Store
+from prismq.observability.exposition.samples import Histogram, Samples
+from prismq.server.requests import RequestCounter
+from prismq.storage.contract import Retention, Schedule, Store
 from tests.contract.test_upkeep_and_insight import leased
 from tests.helpers.builders import (
     AN_ERROR,
@@ -46,6 +50,13 @@ REDIS = RedisMetrics(0.002, 3, 1_000_000, 12_345, {"string": 4, "list": 1})
 
 def text_of(store: Store, clock: FakeClock, form: Format = Format.OPENMETRICS) -> str:
     return render(collect(store, clock, redis=lambda: REDIS), form)
+
+
+def answered() -> Samples:
+    """What a server says of its requests."""
+    counter = RequestCounter()
+    counter.add("GET", f"/{HOSTILE}", 200, 0.02)
+    return counter.samples()
 
 
 def values_of(store: Store, clock: FakeClock) -> Values:
@@ -85,13 +96,35 @@ def a_history(store: Store, clock: FakeClock) -> None:
     store.queues.limit("q", 5)
 
 
+def everything(store: Store, clock: FakeClock) -> None:
+    """The same, and what only some queues have."""
+    a_history(store, clock)
+    store.inbox.enqueue(a_task("promised", queue="within_5_minutes"), clock.now())
+    hourly = a_schedule("hourly", "0 * * * *")
+    store.schedules.declare(hourly, clock.now())
+    store.schedules.fire(hourly, clock.now() + 1, 0, clock.now() + 1)
+    clock.advance(2)
+    complete(store, clock, claim_one(store, clock, queues=("ticks",)))
+    store.insight.measure()
+    breaker = Breaker("failing", BreakerState.OPEN, clock.now(), "it failed", "test")
+    assert store.remedies.put_breaker(breaker, instead_of=store.remedies.breaker("failing"))
+
+
+def a_schedule(name: str, expression: str) -> Schedule:
+    return Schedule(name, expression, "UTC", "latest", a_task("tick", queue="ticks"))
+
+
 # -- the forms
 
 
-def test_the_text_is_what_the_parsers_of_prometheus_read(store: Store, clock: FakeClock) -> None:
-    a_history(store, clock)
-    opened = {family.name: family for family in parse_openmetrics(text_of(store, clock))}
-    plain = {family.name: family for family in parse_prometheus(text_of(store, clock, Format.PROMETHEUS))}
+def test_the_text_is_what_the_parsers_of_prometheus_read(store: Store, clock: FakeClock, tmp_path: Path) -> None:
+    everything(store, clock)
+    (tmp_path / f"queue_backup_20240101T000000.000000Z{store.keeping.backup_suffix}").write_bytes(b"copy")
+    snapshot = collect(
+        store, clock, redis=lambda: REDIS, backup_dir=str(tmp_path), slots=lambda: (1, 8), more=[answered]
+    )
+    opened = {family.name: family for family in parse_openmetrics(render(snapshot, Format.OPENMETRICS))}
+    plain = {family.name: family for family in parse_prometheus(render(snapshot, Format.PROMETHEUS))}
     for metric in METRICS:
         if metric.name.startswith("prismq_system_disk") and store.insight.space().total is None:
             continue  # a server's disk cannot be seen from here
@@ -114,10 +147,11 @@ def _hashable(sample: object) -> tuple[object, ...]:
 
 def test_promtool_finds_nothing_to_complain_of(store: Store, clock: FakeClock) -> None:
     promtool = require("promtool", package="prometheus")
-    a_history(store, clock)
+    everything(store, clock)
+    snapshot = collect(store, clock, redis=lambda: REDIS, slots=lambda: (1, 8), more=[answered])
     checked = subprocess.run(
         [promtool, "check", "metrics"],
-        input=text_of(store, clock, Format.PROMETHEUS),
+        input=render(snapshot, Format.PROMETHEUS),
         capture_output=True,
         text=True,
         check=False,
@@ -244,6 +278,102 @@ def test_workers_say_what_they_do(store: Store, clock: FakeClock) -> None:
     assert by_label(values, "prismq_worker_up", "worker_id") == {"w1": 0, "w2": 0}
 
 
+def test_each_worker_says_how_it_is(store: Store, clock: FakeClock) -> None:
+    store.workers.register(a_worker("idle", slots=4), clock.now())
+    store.workers.register(a_worker("rests", status="paused"), clock.now())
+    store.workers.register(a_worker("gone"), clock.now() - 1000)
+    store.inbox.enqueue(a_task(), clock.now())
+    for _ in range(12):  # it reports, and takes nothing
+        clock.advance(10)
+        for name, status in (("idle", "active"), ("rests", "paused")):
+            store.workers.heartbeat(a_report(name, status=status, slots=4), clock.now())
+    values = values_of(store, clock)
+    found = {name: by_label(values, f"prismq_worker_{name}", "worker_id") for name in ("healthy", "up")}
+    assert found["healthy"] == {"idle": 0, "rests": 1, "gone": 0}
+    assert found["up"] == {"idle": 1, "rests": 1, "gone": 0}
+    for name, status in (("idle", "active"), ("rests", "paused"), ("gone", "silent")):
+        assert value(values, "prismq_worker_status", worker_id=name, status=status) == 1
+    unmoved = by_label(values, "prismq_worker_not_consuming_seconds", "worker_id")
+    assert unmoved["idle"] >= 60
+    assert (unmoved["rests"], unmoved["gone"]) == (0, 0)
+    assert value(values, "prismq_workers_not_consuming") == 1
+
+
+def test_a_queue_that_is_named_after_its_promise_shows_it(store: Store, clock: FakeClock) -> None:
+    for queue in ("within_5_minutes", "mail", "mail_within_2_hours"):
+        store.inbox.enqueue(a_task(queue=queue), clock.now())
+    found = by_label(values_of(store, clock), "prismq_queue_promise_seconds", "queue")
+    assert found == {"within_5_minutes": 300, "mail_within_2_hours": 7200}
+
+
+def test_schedules_say_when_they_are_due_and_when_they_last_went_well(store: Store, clock: FakeClock) -> None:
+    start = clock.now()
+    for name, expression in (("hourly", "0 * * * *"), ("off", "@daily"), ("daily", "30 6 * * *")):
+        store.schedules.declare(a_schedule(name, expression), start)
+    store.schedules.pause("off", True, start)
+    hour = start - start % 3600 + 3600
+    values = values_of(store, clock)
+    assert value(values, "prismq_schedule_next_due_timestamp_seconds", schedule="hourly") == hour
+    assert by_label(values, "prismq_schedule_interval_seconds", "schedule") == {
+        "hourly": 3600, "off": 86_400, "daily": 86_400,
+    }  # fmt: skip
+    assert by_label(values, "prismq_schedule_paused", "schedule") == {"hourly": 0, "off": 1, "daily": 0}
+    assert set(by_label(values, "prismq_schedule_next_due_timestamp_seconds", "schedule")) == {"hourly", "daily"}
+    assert not by_label(values, "prismq_schedule_last_fire_timestamp_seconds", "schedule")
+
+    clock.advance(hour - start + 5)
+    assert value(values_of(store, clock), "prismq_schedule_next_due_timestamp_seconds", schedule="hourly") == hour
+    store.schedules.fire(a_schedule("hourly", "0 * * * *"), hour, 0, clock.now())
+    values = values_of(store, clock)
+    assert value(values, "prismq_schedule_next_due_timestamp_seconds", schedule="hourly") == hour + 3600
+    fired = value(values, "prismq_schedule_last_fire_timestamp_seconds", schedule="hourly")
+    assert fired == pytest.approx(hour + 5, abs=0.01)
+    assert not by_label(values, "prismq_schedule_last_success_timestamp_seconds", "schedule")
+
+    clock.advance(10)
+    complete(store, clock, claim_one(store, clock, queues=("ticks",)))
+    succeeded = value(values_of(store, clock), "prismq_schedule_last_success_timestamp_seconds", schedule="hourly")
+    assert succeeded == pytest.approx(hour + 15, abs=0.01)
+
+
+def test_a_schedule_whose_run_failed_shows_no_success(store: Store, clock: FakeClock) -> None:
+    store.schedules.declare(a_schedule("hourly", "0 * * * *"), clock.now())
+    store.schedules.fire(a_schedule("hourly", "0 * * * *"), clock.now() + 1, 0, clock.now() + 1)
+    clock.advance(2)
+    dead_letter(store, clock, claim_one(store, clock, queues=("ticks",)))
+    values = values_of(store, clock)
+    assert by_label(values, "prismq_schedule_last_fire_timestamp_seconds", "schedule")
+    assert not by_label(values, "prismq_schedule_last_success_timestamp_seconds", "schedule")
+
+
+def test_the_newest_backup_is_told_of(store: Store, clock: FakeClock, tmp_path: Path) -> None:
+    def figures() -> dict[str, float | Histogram]:
+        found = collect(store, clock, backup_dir=str(tmp_path)).samples
+        return {name: values[0][1] for name, values in found.items() if name.startswith("prismq_backup")}
+
+    assert figures() == {}
+    suffix = store.keeping.backup_suffix
+    (tmp_path / f"queue_backup_20240101T000000.000000Z{suffix}").write_bytes(b"old")
+    (tmp_path / f"queue_backup_scheduled_20240102T000000.000000Z{suffix}").write_bytes(b"newer")
+    assert figures() == {
+        "prismq_backup_last_success_timestamp_seconds": 1_704_153_600,
+        "prismq_backup_size_bytes": 5,
+    }
+
+
+def test_what_is_left_of_the_pool_is_told_on_both_engines(engine: Engine, clock: FakeClock) -> None:
+    """PostgreSQL has a pool of its own; on SQLite it is the threads of whoever asks."""
+    most = engine.store.insight.connections_max()
+    found = collect(engine.store, clock, slots=lambda: (3, 8)).samples["prismq_database_pool_connections"]
+    in_use, available = (number for _, number in found)
+    if most is None:
+        assert (in_use, available) == (3, 5)
+        assert "prismq_database_pool_connections" not in collect(engine.store, clock).samples
+    else:
+        assert isinstance(in_use, int)
+        assert available == most - in_use > 0
+
+
 def test_redis_that_does_not_answer_is_a_figure(store: Store, clock: FakeClock) -> None:
     def down() -> RedisMetrics:
         raise OSError("refused")
@@ -317,7 +447,12 @@ def test_labels_are_bounded_and_what_is_beyond_is_counted_as_other(store: Store,
     assert len(queues) == METRIC_QUEUES_MAX + 1
     assert sum(queues.values()) == many + 1
     assert sum(by_label(values, "prismq_type_tasks", "type").values()) == many + 1
-    assert by_label(values, "prismq_metrics_left_out", "label") == {"type": 21, "queue": 21, "worker_id": 0}
+    assert by_label(values, "prismq_metrics_left_out", "label") == {
+        "type": 21,
+        "queue": 21,
+        "worker_id": 0,
+        "schedule": 0,
+    }
 
     for n in range(METRIC_WORKERS_MAX + 3):
         store.workers.register(a_worker(f"w{n}"), clock.now())

@@ -8,6 +8,7 @@ import pytest
 
 from prismq.domain.errors import QueueMaintenanceError
 from prismq.domain.limits import PRUNE_CHUNK
+from prismq.domain.span import AttemptSpans
 from prismq.domain.status import TaskStatus
 from prismq.domain.task import TaskFilter
 from prismq.storage.contract import Batch, Retention, Store, TaskStory
@@ -158,7 +159,7 @@ class Shelf:
         return [story.task["id"] for story in self.stories]
 
 
-def test_a_task_is_archived_with_its_attempts_and_log_and_then_deleted(store: Store, clock: FakeClock) -> None:
+def test_a_task_is_archived_with_its_attempts_log_and_spans_and_then_deleted(store: Store, clock: FakeClock) -> None:
     store.inbox.enqueue(a_task(payload='{"x": 1}', max_attempts=2), clock.now())
     first = claim_one(store, clock)
     start(store, clock, first)
@@ -167,6 +168,11 @@ def test_a_task_is_archived_with_its_attempts_and_log_and_then_deleted(store: St
     clock.advance(1)
     second = claim_one(store, clock)
     dead_letter(store, clock, second)
+    for lease in (first, second):
+        text = f'[{{"id": "{lease.attempt:016x}", "name": "task:execute", "start": 1.5, "duration_s": 0.25}}]'
+        kept = AttemptSpans(lease.task_id, lease.fencing_token, lease.attempt, f"{lease.attempt:032x}", text)
+        store.work.exchange(Batch(spans=[kept]), None, clock.now())
+    spans = [one.to_dict() for one in store.logs.spans(first.task_id)]
     log = [line.to_dict() for line in store.tasks.logs(first.task_id)]
     attempts = [one.to_dict() for one in store.tasks.attempts(first.task_id)]
     task = store.tasks.get(first.task_id)
@@ -175,7 +181,8 @@ def test_a_task_is_archived_with_its_attempts_and_log_and_then_deleted(store: St
     shelf = Shelf()
 
     assert store.upkeep.prune(RETENTION, clock.now(), shelf) == 1
-    assert shelf.stories == [TaskStory(task.to_dict(), attempts, log)]
+    assert shelf.stories == [TaskStory(task.to_dict(), attempts, log, spans)]
+    assert [(one["attempt"], one["spans"][0]["name"]) for one in spans] == [(1, "task:execute"), (2, "task:execute")]
     assert len(attempts) == 2
     assert [line["message"] for line in log] == ["hello"]
     assert store.tasks.get(first.task_id) is None

@@ -76,6 +76,14 @@ def test_find_gives_the_newest_first_and_pages_by_id(store: Store, clock: FakeCl
     assert first + second + third == ids[::-1]
 
 
+def test_a_stretch_of_ids_is_looked_at_and_no_more(store: Store, clock: FakeClock) -> None:
+    ids = [store.inbox.enqueue(a_task(("odd", "even")[n % 2]), clock.now()).task_id for n in range(6)]
+    even = TaskFilter(type="even")
+    assert ids_of(store, even, from_id=ids[2]) == [ids[5], ids[3]]
+    assert ids_of(store, even, before_id=ids[5], from_id=ids[1]) == [ids[3], ids[1]]
+    assert ids_of(store, TaskFilter(statuses=("queued",)), before_id=ids[2], from_id=ids[2]) == []
+
+
 def test_every_field_of_a_filter_restricts(store: Store, clock: FakeClock) -> None:
     old = store.inbox.enqueue(a_task("a", queue="q", tags='["red","new"]', schedule="s"), clock.now()).task_id
     middle = clock.advance(100)
@@ -286,3 +294,25 @@ def test_an_action_by_filter_means_only_what_matches(store: Store, clock: FakeCl
     ]
     store.tasks.cancel(TaskFilter(type="a", queue="q"), clock.now())
     assert [status_of(store, task_id) for task_id in ids] == ["cancelled", "queued", "queued"]
+
+
+def test_the_newest_failures_come_by_the_time_they_ended(engine: Engine, clock: FakeClock) -> None:
+    store = engine.store
+    for queue in ("a", "b", "a", "b"):
+        store.inbox.enqueue(a_task(queue=queue), clock.now())
+    store.inbox.enqueue(a_task(), clock.now())
+    leases = claim(store, clock, limit=5)
+    for lease in (leases[2], leases[0], leases[1]):
+        dead_letter(store, clock, lease)
+        clock.advance(1)
+    settle(store, clock, leases[3], TaskStatus.FAILED, error=AN_ERROR)
+    complete(store, clock, leases[4])
+    ended = [leases[3], leases[1], leases[0], leases[2]]
+
+    assert [task.id for task in store.tasks.newest_failures()] == [one.task_id for one in ended]
+    assert [task.id for task in store.tasks.newest_failures(limit=2)] == [one.task_id for one in ended[:2]]
+    of_a = [one.task_id for one in ended if the_task(store, one.task_id).queue == "a"]
+    assert [task.id for task in store.tasks.newest_failures(queue="a", limit=5)] == of_a
+    assert store.tasks.newest_failures(queue="nobody") == []
+    engine.hand("UPDATE task_queue SET finished_at_utc = NULL WHERE id = ?", (ended[0].task_id,))
+    assert store.tasks.newest_failures(limit=1)[0].id == ended[1].task_id

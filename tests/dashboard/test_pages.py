@@ -25,6 +25,8 @@ PAGES = (
     "/workers",
     "/schedules",
     "/failures",
+    "/alerts",
+    "/levels",
     "/system",
     "/audit",
     "/settings",

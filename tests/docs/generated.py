@@ -8,8 +8,15 @@ from pathlib import Path
 
 from prismq.clock import SYSTEM_CLOCK
 from prismq.config import Settings, WorkerConfig
+from prismq.config.alerts import AlertsConfig, SloConfig
+from prismq.config.base import Config
+from prismq.config.models import SECTIONS
 from prismq.config.server import ServerConfig
 from prismq.domain.status import TERMINAL, TRANSITIONS, TaskStatus
+from prismq.domain.words import duration
+from prismq.observability.alerts.definitions import ALERTS
+from prismq.observability.alerts.definitions import GROUPS as ALERT_GROUPS
+from prismq.observability.alerts.rules import in_words
 from prismq.observability.doctor.examination import checks_of
 from prismq.observability.doctor.patient import Patient
 from prismq.observability.exposition.definitions import BUCKETS_S, GROUPS, METRICS
@@ -28,11 +35,11 @@ def lifecycle() -> str:
     return "\n".join([*lines, "```"])
 
 
-def settings_table(model: type[WorkerConfig] | type[ServerConfig] | type[Settings]) -> str:
+def settings_table(model: type[Config]) -> str:
     """A row for each setting."""
     rows = ["| setting | variable | default | meaning |", "|---|---|---|---|"]
     for key, field in model.model_fields.items():
-        if key in ("worker", "server"):
+        if model is Settings and key in SECTIONS:
             continue
         default = field.get_default(call_default_factory=True)
         variables = ", ".join(f"`{name}`" for name in model.env_variables(key))
@@ -86,13 +93,77 @@ def http_routes() -> str:
     return "\n".join(lines)
 
 
+def alerts() -> str:
+    """A section for each group of alerts, a row for each alert."""
+    sections = []
+    for group, title in ALERT_GROUPS.items():
+        rows = [f"### {title}", "", "| alert | severity | fires when | for | meaning |", "|---|---|---|---|---|"]
+        for one in ALERTS:
+            if one.group == group:
+                limit, lasts = in_words(one.threshold, one.unit), duration(one.for_s) if one.for_s else "at once"
+                meaning = " ".join(one.description.replace("{detail}", "").split())
+                link = f"[`{one.name}`](runbooks.md#{one.name.lower()})"
+                rows.append(f"| {link} | {one.severity} | {one.comparison} {limit} | {lasts} | {meaning} |")
+        sections.append("\n".join(rows))
+    return "\n\n".join(sections)
+
+
+def recording_rules() -> str:
+    """A row for each series that the kit for Prometheus records, those of the service levels aside."""
+    from prismq.observability.kit.recording import recording_groups
+
+    rows = ["| series | is |", "|---|---|"]
+    for group in recording_groups(scrape_interval_s=15):
+        for rule in group.rules:
+            labels = ",".join(f'{name}="{value}"' for name, value in rule.labels)
+            rows.append(f"| `{rule.name}{f'{{{labels}}}' if labels else ''}` | {rule.meaning} |")
+    return "\n".join(rows)
+
+
+def service_level_rules() -> str:
+    """A row for each service level that the kit for Prometheus records."""
+    from prismq.observability.kit.levels import level_rules
+
+    rows = ["| `slo` | promise | may be bad |", "|---|---|---|"]
+    rows += [f"| `{level.name}` | {level.meaning} | {level.budget:.1%} |" for level in level_rules()]
+    return "\n".join(rows)
+
+
+def prometheus_alerts() -> str:
+    """A row for each alert rule of the kit for Prometheus."""
+    from prismq.observability.kit.alerting import alert_groups
+    from prismq.observability.kit.options import KitOptions
+
+    rows = ["| alert | severity | for | says |", "|---|---|---|---|"]
+    for group in alert_groups(KitOptions()):
+        for rule in group["rules"]:
+            name, said = rule["alert"], rule["annotations"]["summary"].replace("|", "\\|")
+            severity = rule["labels"]["severity"]
+            rows.append(f"| [`{name}`](runbooks.md#{name.lower()}) | {severity} | {rule.get('for', '–')} | {said} |")
+    return "\n".join(rows)
+
+
+def prometheus_reasons() -> str:
+    """A row for each of prismq's own alerts that the kit for Prometheus does not have."""
+    from prismq.observability.kit.conditions import REASONS
+
+    return "\n".join(["| alert | why not |", "|---|---|", *(f"| `{name}` | {why} |" for name, why in REASONS.items())])
+
+
 PARTS = {
+    "recording-rules": recording_rules,
+    "service-level-rules": service_level_rules,
+    "prometheus-alerts": prometheus_alerts,
+    "prometheus-reasons": prometheus_reasons,
+    "alerts": alerts,
     "http-routes": http_routes,
     "server-settings": lambda: settings_table(ServerConfig),
     "lifecycle": lifecycle,
     "metrics": metrics_table,
     "histogram-boundaries": boundaries,
     "worker-settings": lambda: settings_table(WorkerConfig),
+    "alerts-settings": lambda: settings_table(AlertsConfig),
+    "slo-settings": lambda: settings_table(SloConfig),
     "settings": lambda: settings_table(Settings),
     "doctor-checks": doctor_checks,
 }

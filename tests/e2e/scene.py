@@ -11,12 +11,14 @@ from typing import Literal
 
 from prismq import PrismQ, current_task
 from prismq.client.tokens import create_token
-from prismq.domain.account import Role
+from prismq.domain.account import AuditEntry, Role
 from prismq.domain.backoff import Backoff
 from prismq.domain.errors import PermanentError
 from prismq.domain.task import NewTask
+from prismq.observability.remediation.by_hand import open_breaker
 from prismq.server import ServerSettings
 from prismq.server.runner import Beside, prepare
+from prismq.storage.contract.alerts import DUTY, AlertChange, AlertRecord, Silence
 from tests.helpers.builders import a_worker
 from tests.helpers.postgres import free_port
 
@@ -89,10 +91,33 @@ class Scene:
         self.running = self.walk.enqueue(4).id
         self.later = q.enqueue("mail.send", {"to": "later@example.com"}, queue="mail", delay=3600).id
         self.lonely = [q.enqueue("nobody.knows", {"n": n}, queue="lonely").id for n in range(3)]
+        self.alarm()
         now = q.clock.now()
         q.store.workers.register(a_worker("gone-1", slots=4, version="0.0.9"), now)
         q.store.workers.stop("gone-1", "lost", "its process was killed", now)
+        open_breaker(q.store, now, EVIL_NAME, by=EVIL_NAME, via="cli", reason=EVIL)
+        open_breaker(q.store, now, "parcel.track", by="ada", via="cli", reason="the carrier is down", for_s=600)
+        told = AuditEntry("remediation", "remediation.reclaim", now, EVIL_NAME, {"reason": EVIL}, 3, via="system")
+        q.store.remedies.note("reclaim", 3, told, now)
         q.store.workers.register(a_worker(EVIL_NAME, slots=2, version=EVIL, queues='["nothing"]', note=EVIL), now)
+
+    def alarm(self) -> None:
+        """Alerts of every state, a silence, and a channel that fails."""
+        store, now = self.q.store, self.q.clock.now()
+        store.duties.take(DUTY, EVIL_NAME, 3600, now)
+        store.alerts.silence(Silence(0, {"queue": "qu*"}, now, now + 3600, EVIL_NAME, now, EVIL))
+        store.alerts.not_delivered("ops", [], EVIL, now - 60, retry_at=None)
+        states = (("firing", "mail", None), ("firing", "quiet", None), ("pending", "b", None), ("resolved", "c", now))
+        changes = [
+            AlertChange(
+                AlertRecord(
+                    "QueueUnserved", {"queue": queue}, "page", state, 3.0, 0.0, EVIL, EVIL, now - 90, now,
+                    fired_at=None if state == "pending" else now - 60, resolved_at=resolved_at, told=("ops",),
+                )
+            )
+            for state, queue, resolved_at in states
+        ]  # fmt: skip
+        assert store.alerts.record(changes, EVIL_NAME, now)
 
     def stick(self) -> str:
         """A worker that is alive, has free slots, and for minutes has not looked at what it could run; its id."""

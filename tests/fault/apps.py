@@ -57,6 +57,12 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@q.task(name="fail_slowly", max_attempts=5, backoff=QUICK)
+def fail_slowly(seconds: float) -> None:
+    time.sleep(seconds)
+    raise ConnectionError("the provider is down")
+
+
 @q.task(name="poison", max_attempts=5)
 def poison() -> None:
     _note("start")

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from prismq import PrismQ, TaskFailed
+from prismq.storage.sqlite.schema import migrations
 from tests.fault import apps
 from tests.helpers.history import read
 from tests.helpers.processes import Supervised, look, supervised, wait_until
@@ -260,7 +261,8 @@ def test_two_supervisors_may_start_at_once_on_a_new_file(tmp_path: Path) -> None
                 handles = [q.enqueue("add", {"a": n, "b": 1}) for n in range(50)]
                 assert [handle.result(WAIT_S) for handle in handles] == [n + 1 for n in range(50)]
             assert [one.stop() for one in both] == [0, 0, 0]
-            assert look(database, "SELECT version FROM schema_migrations") == [(1,)]
+            versions = [(one.version,) for one in migrations()]
+            assert look(database, "SELECT version FROM schema_migrations ORDER BY version") == versions
         finally:
             for one in both:
                 one.destroy()

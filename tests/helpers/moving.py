@@ -131,6 +131,37 @@ def fill(connection: sqlite3.Connection, tasks: int = 160, seed: int = 1, *, big
             " VALUES (?, ?, 'token', '10.0.0.1', 'tasks.cancel', ?, ?, ?)",
             (at(), text, None if number % 2 else text, '{"status": ["failed"], "text": "ž"}', number or None),
         )
+        connection.execute(
+            "INSERT INTO breakers (type, state, since_utc, reason, changed_by, opened_at_utc, trips, probe_at_utc,"
+            " probe_task_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (f"type{number}", ("closed", "open", "half_open", "probing")[number % 4], at(), text, text,
+             at() if number % 2 else None, number, at() if number % 4 == 1 else None, number or None),
+        )  # fmt: skip
+        connection.execute(
+            "INSERT INTO remediation_totals (act, times, tasks, last_utc) VALUES (?, ?, ?, ?)",
+            (f"act{number}", number, number * 7, at()),
+        )
+        connection.execute(
+            "INSERT INTO alerts (rule, labels, severity, state, value, threshold, summary, description, since_utc,"
+            " seen_utc, clear_since_utc, fired_at_utc, told, acked_at_utc, acked_by, ack_note)"
+            " VALUES (?, ?, 'page', 'firing', ?, 1.5, ?, '', ?, ?, ?, ?, '[\"mail\"]', ?, ?, ?)",
+            (f"r{text}", '{"queue": "ž"}', rng.random(), text, at(), at(), None, at(), at(), text,
+             None if number % 2 else text),
+        )  # fmt: skip
+        connection.execute(
+            "INSERT INTO alert_notices (alert_id, channel, kind, content, created_at_utc, due_utc, tries, error,"
+            " done_at_utc, given_up) VALUES (?, ?, 'firing', '{\"a\": [1, null]}', ?, ?, 2, ?, ?, ?)",
+            (number + 1, text, at(), at(), text, at() if number % 2 else None, number % 2),
+        )
+        connection.execute(
+            "INSERT INTO alert_silences (matchers, starts_utc, until_utc, created_by, created_at_utc, reason)"
+            ' VALUES (\'{"rule": "*"}\', ?, ?, ?, ?, ?)',
+            (at(), at(), text, at(), text),
+        )
+        connection.execute(
+            "INSERT INTO service_samples VALUES (?, 60, ?, ?, ?)",
+            (f"s{text}", epoch_to_text(T0 - T0 % 60)[:19], rng.random(), 7.0),
+        )
         for slot in range(5):
             connection.execute(
                 "INSERT INTO task_stats (slot_utc, span_s, queue, type, outcome, tasks, attempts, retried, wait_s,"

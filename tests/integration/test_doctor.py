@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 
 from prismq import NewTask, PrismQ, QueueBackup, QueueDatabase
 from prismq.clock import SYSTEM_CLOCK
@@ -31,6 +32,7 @@ from prismq.storage.sqlite import diagnosis
 from prismq.version import __version__
 from tests.helpers.builders import claim_one
 from tests.helpers.processes import hand, look, wait_until
+from tests.helpers.redis import RedisServer, redis_server
 
 DAY_S = 86_400.0
 
@@ -49,7 +51,7 @@ def q(path: Path) -> Iterator[PrismQ]:
 
 def report_on(store: Store, **asked: Any) -> Report:
     """Of everything but the place: tests run in /tmp."""
-    options = {key: asked.pop(key) for key in ("backup_interval_s", "backup_dir") if key in asked}
+    options = {key: asked.pop(key) for key in ("backup_interval_s", "backup_dir", "redis_url") if key in asked}
     asked.setdefault("skip", ("location",))
     return examine(Patient(store, SYSTEM_CLOCK, **options), **asked)
 
@@ -462,3 +464,61 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(
     assert {one.check for one in report.findings} >= {"books", "dead-letters"}
     assert report.checked[-1] == "integrity"
     assert look(path, "PRAGMA quick_check") == [("ok",)]
+
+
+# -- Redis
+
+
+@pytest.fixture
+def cache() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+def of_redis(q: PrismQ, url: str | None) -> list[Finding]:
+    return found(q.store, "redis", redis_url=url)
+
+
+def test_a_redis_that_is_well_has_no_findings_and_one_that_is_away_is_told_of(q: PrismQ, cache: RedisServer) -> None:
+    assert of_redis(q, None) == []
+    assert of_redis(q, cache.url) == []
+    cache.kill()
+    [one] = of_redis(q, cache.url)
+    assert one.severity is Severity.WARNING
+    assert "does not answer" in one.what
+
+
+def test_a_redis_that_throws_keys_away_or_is_full_is_told_of(q: PrismQ, cache: RedisServer) -> None:
+    with redis.Redis.from_url(cache.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", "1gb")
+        [one] = of_redis(q, cache.url)
+        assert (one.severity, "allkeys-lru" in one.what) == (Severity.NOTE, True)
+        client.config_set("maxmemory", "3mb")
+        for number in range(4_000):
+            client.set(f"key-{number}", "x" * 1_000)
+        [one] = of_redis(q, cache.url)
+        assert one.severity is Severity.WARNING
+        assert "keys so far" in one.what
+        client.config_set("maxmemory-policy", "noeviction")
+        [one] = of_redis(q, cache.url)
+        assert "maxmemory" in one.what
+        assert "refuses" in one.meaning
+
+
+def test_a_redis_that_persists_or_cannot_is_told_of(q: PrismQ, cache: RedisServer) -> None:
+    with redis.Redis.from_url(cache.url) as client:
+        client.config_set("save", "3600 1")
+        [one] = of_redis(q, cache.url)
+        assert (one.severity, "persistence is on" in one.what) == (Severity.NOTE, True)
+        (cache.folder / "dump.rdb").unlink(missing_ok=True)
+        (cache.folder / "dump.rdb").mkdir()  # what it would rename its file to
+        (cache.folder / "dump.rdb" / "in-the-way").touch()
+        client.set("a", "b")
+        with pytest.raises(redis.RedisError):
+            client.save()
+        client.bgsave()
+        wait_until(lambda: client.info()["rdb_last_bgsave_status"] == "err", "the save has failed")
+        [one] = of_redis(q, cache.url)
+        assert one.severity is Severity.WARNING
+        assert "could not write" in one.what

@@ -39,6 +39,7 @@ HOT: dict[str, set[str]] = {
     "cancel": {ID},
     "cancel_requests": {HELD},
     "complete": {ID},
+    "crashed_lately": {"ix_task_failures"},
     "delete_ended": {ID},
     "enqueue_once": {"uq_task_idempotency"},
     "find_by_keys": {"uq_task_idempotency"},
@@ -48,7 +49,9 @@ HOT: dict[str, set[str]] = {
     "forget_workers": {HELD},
     "held_by": {HELD},
     "held_state": {ID},
+    "held_tasks": {HELD},
     "make_ready": {ID},
+    "newest_failures": {"ix_task_failures"},
     "next_due": {DUE},
     "oldest_queued": {READY},
     "oldest_ready": {READY},
@@ -66,13 +69,16 @@ HOT: dict[str, set[str]] = {
     "set_results": {ID},
     "settle": {ID},
     "start": {ID},
+    "take_probes": {HELD},
     **{name: set() for name in (
         "add_attempts", "add_depth", "add_logs", "add_new_depth", "add_stats", "add_totals", "advance_schedule",
-        "bins_of_totals", "declare_schedule", "depth", "drop_old_stats", "enqueue", "enqueue_many", "heartbeat",
-        "hold_unique_key", "limit_queue", "lock_limits", "lock_unique_key", "next_ids", "note_acts", "note_lost",
-        "old_logs", "outcomes", "outcomes_summed", "pause_queue", "paused_and_limited", "plan_by_index", "prune_logs",
-        "put_stats", "resume_schedule", "stats_of", "sum_depth", "take_commands", "take_depth_deltas",
-        "take_old_stats", "take_stats_deltas", "totals", "touch_worker", "used_bytes",
+        "bins_of_totals", "declare_schedule", "depth", "drop_hours", "drop_old_stats", "enqueue", "enqueue_many",
+        "heartbeat", "hold_unique_key", "hours_of", "limit_queue", "lock_limits", "lock_probes", "lock_unique_key",
+        "next_ids",
+        "note_acts", "note_lost", "old_logs", "outcomes", "outcomes_summed", "pause_queue", "paused_and_limited",
+        "plan_by_index", "prune_logs", "put_hours", "put_stats", "resume_schedule", "spans_of_task", "stats_of",
+        "sum_depth", "take_commands", "take_depth_deltas", "take_old_stats", "take_stats_deltas", "totals",
+        "touch_worker", "used_bytes",
     )},
 }  # fmt: skip
 # The claim's look-ups go by `plan_by_index`, which comes before them in their transaction, and are put together from
@@ -87,11 +93,12 @@ KEEPING = {
 }  # fmt: skip
 # These come after `plan_by_index` in their transaction.
 BY_INDEX = {
-    "ahead", "first_of_routes", "old_logs", "oldest_queued", "oldest_ready", "promote", "set_results", "start",
+    "ahead", "crashed_lately", "first_of_routes", "held_tasks", "newest_failures", "old_logs", "oldest_queued",
+    "oldest_ready", "promote", "set_results", "start",
     "past_own_retention", "past_retention_completed", "past_retention_failed",
 }  # fmt: skip
 # These sort what they were given by id, or the few tasks in someone's hands.
-MAY_SORT = {"add_logs_if_task", "held_by", "running_of_queues"}
+MAY_SORT = {"add_logs_if_task", "held_by", "running_of_queues", "take_probes"}
 # Tables that grow with the tasks; what is small may be read whole.
 GREAT = {"task_queue", "task_logs", "task_attempts", "unique_keys"}
 LIMIT = "500"

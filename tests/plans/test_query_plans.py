@@ -31,6 +31,7 @@ HOT = {
     "cancel_requests": "ix_task_held",
     "claim": "",
     "complete": "",
+    "crashed_lately": "ix_task_failures",
     "delete_old_logs": "-",
     "due_exists": "ix_task_due",
     "enqueue": "-",
@@ -44,6 +45,7 @@ HOT = {
     "head_of_route": "ix_task_route",
     "held_by": "ix_task_held",
     "held_state": "",
+    "held_tasks": "ix_task_held",
     "hold_unique_key": "-",
     "log_at": "-",
     "logs_of_task": "-",
@@ -52,6 +54,7 @@ HOT = {
     "hours_summed": "-",
     "mend_tail": "",
     "newest_debug_logs": "-",
+    "newest_failures": "ix_task_failures",
     "newest_logs": "-",
     "newest_logs_of_level": "-",
     "newest_of_queue": "ix_task_ready",
@@ -67,6 +70,7 @@ HOT = {
     "past_retention_completed": "ix_task_finished",
     "past_retention_failed": "ix_task_failures",
     "paused_and_limited": "-",
+    "take_probe": "-",
     "promote": "ix_task_due",
     "ready_priorities_of_queue": "ix_task_ready",
     "ready_priorities_of_route": "ix_task_route",
@@ -96,14 +100,14 @@ HOT = {
     "untotalled": "-",
 }
 # These sort what they found: the grouping of at most a chunk of new rows, or of the statistics of a window.
-MAY_SORT = {"tail_counts", "find_logs_of_task", "hours_summed", "outcomes_summed", "recount_booked"}
+MAY_SORT = {"tail_counts", "find_logs_of_task", "newest_failures", "hours_summed", "outcomes_summed", "recount_booked"}
 # `prismq doctor` asks them, and nobody else: they read what waits, up to a limit, by the index of what waits.
 READ_IT_ALL = {"unreadable_queued", "unreadable_scheduled"}
 # Partial indexes over the few tasks in someone's hands may be read whole; so may small tables and JSON arguments,
 # and log lines from the last one backwards, up to a limit.
 MAY_SCAN = re.compile(
     r"SCAN (task_queue USING (COVERING )?INDEX ix_task_held|books|ends_by_hand$|task_logs$|task_totals$"
-    r"|sqlite_sequence|queues|json_each|CONSTANT)"
+    r"|sqlite_sequence|queues|breakers USING COVERING INDEX ix_breaker_shut|json_each|CONSTANT)"
     r"|SCAN \(subquery|SCAN ready|SCAN ended$"
 )
 

@@ -181,7 +181,7 @@ def test_an_error_of_ours_tells_nothing_of_the_inside(site: Site, monkeypatch: p
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret inside /src/prismq/x.py")
 
-    monkeypatch.setattr(site.q.store.tasks, "find", broken)
+    monkeypatch.setattr(site.q.store.insight, "depth", broken)
     with client:
         document = assert_problem(client.get("/api/v1/tasks"), 500)
     assert document["detail"] == "the server failed; its log says more"

@@ -24,7 +24,7 @@ DAY_S = 86_400.0
 def stories(*ids: int, **columns: Any) -> Iterator[TaskStory]:
     for task_id in ids:
         task = Task(id=task_id, status="completed", **{"type": "job", **columns})
-        yield TaskStory(task.to_dict(), [], [{"task_id": task_id, "message": f"line of {task_id}"}])
+        yield TaskStory(task.to_dict(), [], [{"task_id": task_id, "message": f"line of {task_id}"}], [])
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from prometheus_client import metrics_core as core
 from prometheus_client.openmetrics import exposition as library_openmetrics
 
 from prismq.domain.sketch import RELATIVE_ERROR, Sketch
-from prismq.observability.exposition import METRICS, Format, Kind, Snapshot, negotiate, render
+from prismq.observability.exposition import METRICS, Format, Kind, Metric, Snapshot, negotiate, render
 from prismq.observability.exposition.definitions import BUCKETS_S, GROUPS
-from prismq.observability.exposition.samples import Histogram, histogram_of
+from prismq.observability.exposition.samples import Histogram, histogram_of, histogram_of_counts
 
 PLAIN, OPEN, JSON = Format.PROMETHEUS, Format.OPENMETRICS, Format.JSON
 
@@ -50,12 +50,18 @@ def a_snapshot() -> Snapshot:
     values = {Kind.COUNTER: 12, Kind.GAUGE: 0.1 + 0.2, Kind.INFO: 1}
     samples = {
         metric.name: [
-            (tuple(f"{strange}{n}" for _ in metric.labels), values.get(metric.kind, histogram_of({-5: 3, 40: n}, 1.5)))
+            (tuple(f"{strange}{n}" for _ in metric.labels), values.get(metric.kind, _histogram(metric, n)))
             for n in range(3 if metric.labels else 1)
         ]
         for metric in METRICS
     }
     return Snapshot(1_700_000_000.0, samples)  # type: ignore[arg-type]
+
+
+def _histogram(metric: Metric, n: int) -> Histogram:
+    if metric.buckets == BUCKETS_S:
+        return histogram_of({-5: 3, 40: n}, 1.5)
+    return histogram_of_counts([3, n, *(0 for _ in metric.buckets[1:])], 1.5)
 
 
 class AsTheLibrary:
@@ -73,7 +79,7 @@ class AsTheLibrary:
                 if not isinstance(value, Histogram):
                     family.add_sample(metric.name, labels, value)
                     continue
-                bounds = [*(str(float(bound)) for bound in BUCKETS_S), "+Inf"]
+                bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
                 for bound, count in zip(bounds, value.cumulative, strict=True):
                     family.add_sample(f"{metric.name}_bucket", {**labels, "le": bound}, count)
                 family.add_sample(f"{metric.name}_count", labels, value.count)

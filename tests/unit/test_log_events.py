@@ -71,6 +71,11 @@ GOLDEN: list[tuple[ev.Event, str, str, dict[str, Any]]] = [
      {"worker_id": "w1", "released": 2, "uptime_seconds": 60.0}),
     (ev.WorkerProcessLost("w1", 42, -9, "killed", 1, 0.1), "ERROR", "worker_process_lost",
      {"worker_id": "w1", "pid": 42, "exit_code": -9, "reason": "killed", "restarts": 1, "replaced_in_s": 0.1}),
+    (ev.WorkersScaled("host-1", 3, 8, 1, 8, "5 tasks/s"), "INFO", "workers_scaled",
+     {"supervisor_id": "host-1", "processes": 3, "slots": 8, "processes_before": 1, "slots_before": 8,
+      "reason": "5 tasks/s"}),
+    (ev.Remediated("breaker_open", "mail.send", "9 of 10 failed", 0), "WARNING", "remediation",
+     {"act": "breaker_open", "target": "mail.send", "reason": "9 of 10 failed", "tasks": 0}),
     (ev.StoreUnavailable("w1", "locked", 2.0, 0.5), "WARNING", "store_unavailable",
      {"worker_id": "w1", "error": "locked", "since_s": 2.0, "retry_in_s": 0.5}),
     (ev.StoreRecovered("w1", 2.5), "INFO", "store_recovered", {"worker_id": "w1", "down_s": 2.5}),
@@ -81,6 +86,10 @@ GOLDEN: list[tuple[ev.Event, str, str, dict[str, Any]]] = [
      {"schedule": "daily", "task_id": 7, "due_at": 1000.0, "missed": 0}),
     (ev.TasksPruned(500), "INFO", "tasks_pruned", {"count": 500}),
     (ev.BackupMade("b.db", 100, 0.5), "INFO", "backup_made", {"path": "b.db", "size_bytes": 100, "took_s": 0.5}),
+    (ev.AlertFired("NoActiveWorkers", "page", "No worker is active", {"queue": "mail"}), "WARNING", "alert_fired",
+     {"rule": "NoActiveWorkers", "severity": "page", "summary": "No worker is active", "labels": {"queue": "mail"}}),
+    (ev.AlertResolved("NoActiveWorkers", "page", "No worker is active", 90.0), "INFO", "alert_resolved",
+     {"rule": "NoActiveWorkers", "severity": "page", "summary": "No worker is active", "lasted_s": 90.0}),
     (ev.ChoreFailed("backup", "disk full"), "ERROR", "housekeeping_failed", {"chore": "backup", "error": "disk full"}),
 ]  # fmt: skip
 
@@ -183,7 +192,16 @@ def test_nothing_is_built_for_a_level_that_nobody_hears() -> None:
 
 def test_lines_that_are_written_straight_are_those_that_go_the_long_way(capsys: pytest.CaptureFixture[str]) -> None:
     plain = LEASE._replace(headers=None, type='quoted "name"\n', worker_id="ü-1")
-    events = [event for event, *_ in GOLDEN] + [ev.TaskCompleted(plain, 1e-7, 0.1234567), ev.TaskCompleted(plain, 0, 0)]
+    traced = plain._replace(headers='{"traceparent": "00-ab-cd-00"}')
+    asked = plain._replace(headers='{"request_id": "r-1"}')
+    events = [event for event, *_ in GOLDEN] + [
+        *(ev.TaskCompleted(lease, 1e-7, 0.1234567) for lease in (plain, traced, asked)),
+        ev.TaskCompleted(plain, 0, 0),
+        *(
+            ev.TaskCompleted(traced, 0, 1, extra=extra)
+            for extra in ({}, {"trace_id": "ab", "order": [1, {"ž": None}]}, {"queue": "another", "at": 7})
+        ),
+    ]
     configure_logging("DEBUG", as_json=True)
     root = logging.getLogger()
 

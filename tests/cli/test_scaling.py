@@ -1,0 +1,81 @@
+"""`prismq scale`."""
+
+from __future__ import annotations
+
+import pytest
+
+from prismq import PrismQ
+from tests.cli.conftest import Cli
+from tests.helpers.builders import a_report, a_worker, claim, complete
+
+
+def _busy(q: PrismQ, number: int = 120, seconds: float = 5.0) -> None:
+    now = q.clock.now()
+    q.store.workers.register(a_worker("w1", slots=2), now)
+    q.store.workers.heartbeat(a_report("w1", slots=2), now)
+    for _ in range(number):
+        q.enqueue("add", {}, queue="mail")
+    for lease in claim(q.store, q.clock, limit=number):
+        complete(q.store, q.clock, lease, started_at=q.clock.now() - seconds)
+
+
+def test_advice_names_the_queue_that_wants_more_and_ends_with_1(cli: Cli, q: PrismQ) -> None:
+    _busy(q)
+
+    answer = cli("scale", "advice")
+
+    assert answer.code == 1
+    assert "mail" in answer.out
+    assert "2 serve it, add slots." in answer.out
+    document = cli("scale", "advice", "--json", "--target", "1h").json
+    assert document["queues"][0]["target_wait_seconds"] == 3600
+    assert document["queues"][0]["slots_floor"] >= 5
+
+
+def test_enough_slots_end_with_0(cli: Cli, q: PrismQ) -> None:
+    _busy(q, 5, 0.1)
+
+    answer = cli("scale", "advice", "--queue", "mail")
+
+    assert answer.code == 0
+    assert "that is enough" in answer.out or "fewer would do" in answer.out
+
+
+def test_an_unused_queue_has_nothing_to_measure(cli: Cli, q: PrismQ) -> None:
+    assert "nothing to measure" in cli("scale", "advice").out
+    assert cli("scale", "advice", "--json").json["queues"] == []
+    assert "nothing to replay" in cli("scale", "simulate", "--slots", 3).out
+
+
+def test_a_day_is_replayed_with_each_size(cli: Cli, q: PrismQ) -> None:
+    _busy(q)
+
+    answer = cli("scale", "simulate", "--slots", 1, "--slots", 16)
+    found = cli("scale", "simulate", "-s", 1, "-s", 16, "--growth", 2, "--last", "1h", "--json").json
+
+    assert answer.code == 0
+    assert "120 tasks in 1 d" in answer.out
+    assert "MOST WAITING" in answer.out
+    assert [one["slots"] for one in found] == [1, 16]
+    assert found[0]["tasks"] == 240
+    assert found[0]["wait_p99_seconds"] > found[1]["wait_p99_seconds"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("advice", "--target", "soon"),
+        ("advice", "--target", "0"),
+        ("advice", "--part", "2"),
+        ("simulate",),
+        ("simulate", "--slots", "0"),
+        ("simulate", "--slots", "few"),
+        ("simulate", "--slots", "4", "--last", "1s"),
+        ("simulate", "--slots", "4", "--growth", "-1"),
+    ],
+)
+def test_what_cannot_be_is_a_usage_error_that_says_so(cli: Cli, q: PrismQ, wrong: tuple[str, ...]) -> None:
+    answer = cli("scale", *wrong)
+
+    assert answer.code == 2
+    assert answer.err.startswith("prismq: error: ") or "Missing option" in answer.err
