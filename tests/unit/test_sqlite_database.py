@@ -391,3 +391,28 @@ def test_every_error_says_what_happened_and_what_to_do(text: str, kind: type[Exc
     assert says in str(error)
     assert "/data/queue.db" in str(error)
     assert text in str(error)
+
+
+def test_closing_leaves_a_statement_of_another_thread_to_its_end(db: QueueDatabase) -> None:
+    begun, go_on, seen = threading.Event(), threading.Event(), []
+
+    def pause() -> int:
+        begun.set()
+        assert go_on.wait(30)
+        return 7
+
+    def ask() -> None:
+        db.get_connection().create_function("pause", 0, pause)
+        seen.append(db.execute_read("SELECT pause()")[0])
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert begun.wait(30)
+    db.close()
+    go_on.set()
+    thread.join(30)
+    assert seen == [7]
+    assert db.execute_read("SELECT 1")[0] == 1
+    assert db.connection_counts() == (0, 1)
+    db.close()
+    assert db._outliving == []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from typing_extensions import Self
@@ -83,6 +84,14 @@ def _close(connection: sqlite3.Connection, pid: int) -> None:
         _inherited.append(connection)
 
 
+def _uses_the_store(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith("prismq.storage.sqlite"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _is_active(connection: sqlite3.Connection) -> bool:
     try:
         return connection.in_transaction
@@ -132,6 +141,7 @@ class QueueDatabase:
         self._local = _Local()
         self._shared: _Held | None = None  # the one connection of an in-memory database
         self._opened: weakref.WeakSet[_Held] = weakref.WeakSet()
+        self._outliving: list[_Held] = []  # closed, but for a thread that was inside of a statement
         self._pid = os.getpid()
         self._guard = threading.Lock()
         # Threads of one process queue up here: SQLite's own wait is a sleep that favours nobody.
@@ -158,6 +168,9 @@ class QueueDatabase:
 
     def _open(self) -> sqlite3.Connection:
         with self._guard:
+            if self._outliving:
+                outliving, self._outliving = self._outliving, []
+                self._let_go(outliving)
             held = self._shared
             if held is None:
                 held = _Held(self._connect())
@@ -170,8 +183,9 @@ class QueueDatabase:
 
     def _leave_parent(self) -> None:
         # This is the one thread that lives on in the child: whatever lock another held will never be released.
-        _inherited.extend(self._opened)
+        _inherited.extend([*self._opened, *self._outliving])
         self._opened, self._shared, self._local = weakref.WeakSet(), None, _Local()
+        self._outliving = []
         self._guard, self._writer = threading.Lock(), threading.RLock()
         self._pid = os.getpid()
 
@@ -251,14 +265,27 @@ class QueueDatabase:
                     connection.interrupt()
 
     def close(self) -> None:
-        """Close every connection of this process. The object can be used again; it then opens anew."""
+        """Close every connection of this process; one that another thread is just using, when that thread is done.
+
+        The object can be used again; it then opens anew.
+        """
         if self._pid != os.getpid():
             self._leave_parent()
         with self._guard:
-            opened = list(self._opened)
+            opened = [*self._opened, *self._outliving]
             self._opened, self._shared, self._local = weakref.WeakSet(), None, _Local()
+            self._outliving = []
+        self._let_go(opened)
+
+    def _let_go(self, opened: list[_Held]) -> None:
+        """Close these. A statement that another thread is inside of must keep its connection, or Python would crash."""
+        frames = sys._current_frames()
+        at_work = {thread_id for thread_id, frame in frames.items() if _uses_the_store(frame)} - {threading.get_ident()}
         for held in opened:
-            held.connection.close()
+            if held.thread_id in at_work or (self._in_memory and at_work):
+                self._outliving.append(held)
+            else:
+                held.connection.close()
 
     # -- statements
 
