@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from prismq.clock import Clock
@@ -121,7 +123,7 @@ class _Asked:
 
     def start(self) -> None:
         if self._questions:
-            threading.Thread(target=self._ask, name="prismq-health", daemon=True).start()
+            _ask_in_a_thread(self._ask)
         else:
             self.done.set()
 
@@ -133,3 +135,40 @@ class _Asked:
             self.error = error
         finally:
             self.done.set()
+
+
+_IDLE_S = 30.0  # a thread that is not asked for so long ends, and with it its connection
+_idle: deque[_Asker] = deque()
+
+
+class _Asker(threading.Thread):
+    """Asks one set of questions after the other. A new thread would have to open the database anew each time."""
+
+    def __init__(self) -> None:
+        super().__init__(name="prismq-health", daemon=True)
+        self.inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def run(self) -> None:
+        while True:
+            try:
+                self.inbox.get(timeout=_IDLE_S)()
+            except Empty:
+                try:
+                    _idle.remove(self)
+                except ValueError:  # somebody has just taken it
+                    continue
+                return
+            _idle.append(self)
+
+
+def _ask_in_a_thread(ask: Callable[[], None]) -> None:
+    while True:
+        try:
+            asker = _idle.pop()
+        except IndexError:
+            asker = _Asker()
+            asker.start()
+            break
+        if asker.is_alive():  # those of a parent are not
+            break
+    asker.inbox.put(ask)

@@ -56,14 +56,16 @@ class Window(NamedTuple):
 def window_of(outcomes: Iterable[Outcomes], seconds: float) -> Window:
     """The sums of what ended in `seconds`."""
     counts: dict[str, int] = {}
-    run, wait = Sketch(), Sketch()
+    run_bins: list[str | None] = []
+    wait_bins: list[str | None] = []
     run_s = 0.0
     for one in outcomes:
         counts[one.outcome] = counts.get(one.outcome, 0) + one.tasks
         if one.outcome == "completed":
             run_s += one.run_s
-            run.merge(Sketch.from_json(one.run_bins))
-            wait.merge(Sketch.from_json(one.wait_bins))
+            run_bins.append(one.run_bins)
+            wait_bins.append(one.wait_bins)
+    run, wait = Sketch.merged(run_bins), Sketch.merged(wait_bins)
     completed = counts.get("completed", 0)
     mean_run_s = run_s / completed if completed else None
     return Window(seconds, counts, mean_run_s, run.quantile(0.5), run.quantile(0.95), wait.quantile(0.95))

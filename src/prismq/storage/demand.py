@@ -47,8 +47,8 @@ def demands(store: Store, now: float, *, queues: Collection[str] | None = None) 
         missing = names - set(services)
         if not missing:
             break
-        found = services_of(store.insight.outcomes(max(0.0, now - window_s), now))
-        services |= {name: one for name, one in found.items() if name in missing}
+        ended = store.insight.outcomes(max(0.0, now - window_s), now)
+        services |= services_of(one for one in ended if one.queue in missing)
     kept = _kept_by_breakers(store)
     demand: dict[str, Demand] = {}
     for name in sorted(names):
