@@ -127,7 +127,7 @@ def pg_routes(settings: Settings) -> Section:
     from benchmarks.postgres.figures import build as build_there
     from benchmarks.postgres.server import Server, database
 
-    with workplace(settings) as folder, Server(folder) as server, database(server) as url:
+    with Server(settings.folder) as server, database(server) as url:
         tasks, queued = sizes(settings)
         build_there(url, tasks, queued, _DAYS, FAILED_OF_1000)
         return look(settings, "routes-pg", "PostgreSQL", url)
