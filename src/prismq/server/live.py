@@ -31,6 +31,7 @@ RING_MAX = 5_000
 WATCHERS_MAX = 1_000
 EVENTS_MAX = 200  # a tick; beyond, the tick says how many were left out
 _MINUTE_S = 60.0
+_PROACTOR: type | tuple[()] = getattr(asyncio, "ProactorEventLoop", ())
 
 
 class Message(NamedTuple):
@@ -136,7 +137,9 @@ class Hub:
 
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
-        ear, heard = self._listen(), asyncio.Event()
+        heard = asyncio.Event()
+        # Windows' own event loop waits for no plain socket; there it stays at once a second.
+        ear = None if isinstance(loop, _PROACTOR) else self._listen()
         if ear is None:
             await self._look_on(heard)
             return
@@ -145,14 +148,12 @@ class Hub:
             if ear.heard():
                 heard.set()
 
+        loop.add_reader(ear.fileno(), hear)
         try:
-            # Windows' own event loop waits for no plain socket; there it stays at once a second.
-            with suppress(NotImplementedError):
-                loop.add_reader(ear.fileno(), hear)
             await self._look_on(heard)
         finally:
-            with suppress(NotImplementedError):
-                loop.remove_reader(ear.fileno())
+            loop.remove_reader(ear.fileno())
+            # It waits for its thread, and the loop has others to serve.
             loop.run_in_executor(None, ear.close)
 
     async def _look_on(self, heard: asyncio.Event) -> None:
