@@ -7,49 +7,21 @@ WITH ends AS MATERIALIZED (
                   OR EXISTS (SELECT 1 FROM task_stats WHERE span_s = 600 AND slot_utc >= %(end)s)
                 THEN %(last)s::timestamptz ELSE %(hour_after)s END AS last_hour),
 hours AS MATERIALIZED (
-    SELECT least(greatest(%(first)s::timestamptz, hours_from), last_hour) AS first_hour, last_hour FROM books, ends)
+    SELECT least(greatest(%(first)s::timestamptz, hours_from), last_hour) AS first_hour, last_hour FROM books, ends),
+begins (span, since) AS (
+    VALUES (60, %(since_60)s::timestamptz), (600, %(since_600)s), (3600, %(since_3600)s), (86400, %(since_86400)s)),
+stretches AS MATERIALIZED (
+    SELECT span, since AS low, least(%(end)s, first_hour) AS high FROM begins, hours
+    UNION ALL
+    SELECT span, greatest(since, last_hour), %(end)s FROM begins, hours)
 SELECT queue, type, outcome, sum(tasks)::bigint, sum(attempts)::bigint, sum(retried)::bigint, sum(wait_s), sum(run_s),
        NULL, NULL
   FROM (
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 60 AND slot_utc >= %(since_60)s
-           AND slot_utc < least(%(end)s, (SELECT first_hour FROM hours))
-        UNION ALL
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 60 AND slot_utc >= greatest(%(since_60)s, (SELECT last_hour FROM hours))
-           AND slot_utc < %(end)s
-        UNION ALL
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 600 AND slot_utc >= %(since_600)s
-           AND slot_utc < least(%(end)s, (SELECT first_hour FROM hours))
-        UNION ALL
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 600 AND slot_utc >= greatest(%(since_600)s, (SELECT last_hour FROM hours))
-           AND slot_utc < %(end)s
-        UNION ALL
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 3600 AND slot_utc >= %(since_3600)s
-           AND slot_utc < least(%(end)s, (SELECT first_hour FROM hours))
-        UNION ALL
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 3600 AND slot_utc >= greatest(%(since_3600)s, (SELECT last_hour FROM hours))
-           AND slot_utc < %(end)s
-        UNION ALL
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 86400 AND slot_utc >= %(since_86400)s
-           AND slot_utc < least(%(end)s, (SELECT first_hour FROM hours))
-        UNION ALL
-        SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
-          FROM task_stats
-         WHERE span_s = 86400 AND slot_utc >= greatest(%(since_86400)s, (SELECT last_hour FROM hours))
-           AND slot_utc < %(end)s
+        SELECT slots.* FROM stretches, LATERAL (
+            SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
+              FROM task_stats
+             WHERE span_s = span AND slot_utc >= low AND slot_utc < high
+            OFFSET 0) AS slots  -- each stretch by the key, whatever the planner thinks of their number
         UNION ALL
         SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
           FROM task_hours
