@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.helpers.processes import wait_until
 
 
 @pytest.fixture
@@ -89,15 +89,15 @@ def test_it_serves_until_it_is_told_to_stop(cli: Cli, port: int, command: str) -
     )  # fmt: skip
     try:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while True:
+
+        def answered() -> tuple[int, Any] | None:
             try:
-                status, found = get(f"{address}/health/ready")
-                break
+                return get(f"{address}/health/ready")
             except OSError:
                 assert process.poll() is None, process.stderr and process.stderr.read()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+                return None
+
+        status, found = wait_until(answered, "the server answers", 60)
         assert (status, found["ok"]) == (200, True)
         assert get(f"{address}/api/v1/tasks")[0] == 401
         assert get(f"{address}/api/v1/tasks", token) == (200, {"items": [], "next_cursor": None})

@@ -10,7 +10,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from prismq.cli.demo.files import FILE_BYTES_MAX, FILES_MAX, facts_of, find_files
+from tests.helpers.processes import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -251,12 +251,7 @@ def test_a_folder_without_files_is_named_and_nothing_is_made(tmp_path: Path, wor
 def test_ctrl_c_ends_the_workers_too(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("one\n", encoding="utf-8")
     with subprocess.Popen(command("."), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
-        deadline = time.monotonic() + 60
-        pids: list[int] = []
-        while not pids:
-            assert time.monotonic() < deadline
-            pids = _pids(tmp_path / ".demo" / "queue.db")
-            time.sleep(0.05)
+        pids = wait_until(lambda: _pids(tmp_path / ".demo" / "queue.db"), "workers have registered", 60)
         demo.send_signal(signal.SIGINT)
         demo.communicate(timeout=60)
 

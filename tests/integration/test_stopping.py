@@ -317,13 +317,13 @@ def test_what_was_claimed_ahead_is_given_back_at_once_when_the_worker_stops(q: P
         gate.open()
 
 
-def test_shutdown_lets_running_tasks_end_within_the_grace(q: PrismQ) -> None:
+def test_shutdown_lets_running_tasks_end_within_the_grace(q: PrismQ, seen: Seen) -> None:
     gate = Gate()
 
     @q.task
     def soon() -> int:
         gate.entered.release()
-        time.sleep(0.2)
+        assert "drain" in str(seen.wait(ev.WorkerStateChanged))  # it goes on after the shutdown has begun
         return 1
 
     worker = a_worker(q, shutdown_grace_seconds=10)
