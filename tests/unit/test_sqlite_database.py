@@ -415,4 +415,4 @@ def test_closing_leaves_a_statement_of_another_thread_to_its_end(db: QueueDataba
     assert db.execute_read("SELECT 1")[0] == 1
     assert db.connection_counts() == (0, 1)
     db.close()
-    assert db._outliving == []
+    assert db._connections._outliving == []
