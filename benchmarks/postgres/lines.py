@@ -212,8 +212,8 @@ def pg_claim(settings: Settings) -> Section:
         f"the median over many, taken in turn in front of 1,000 and of {many:,} rows in the same state. With "
         "`synchronous_commit=off` on these connections, for the wait for the disk would hide the rest. Then "
         f"{many:,} tasks go through a queue of a thousand, enqueued, worked off and deleted a thousand at a time, with "
-        "the autovacuum that the tables ask for; claims in it are compared with those in a fresh one, and the sizes "
-        "of the table and its indexes say what was left behind.",
+        "the vacuum that the tables ask for and a supervisor's housekeeping gives them; claims in it are compared with "
+        "those in a fresh one, and the sizes of the table and its indexes say what was left behind.",
     )
     rounds, exchanges = settings.rounds, settings.size(40, 5)
     with Server(settings.folder) as server:

@@ -16,6 +16,7 @@ from prismq.storage.postgres import diagnosis
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.schema import migrations
 from prismq.storage.postgres.store import PostgresStore
+from prismq.worker.sweeper import SWEEP_S, Sweeper
 from tests.helpers.builders import a_task, claim_one, complete
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import PostgresEngine, postgres_engine
@@ -37,6 +38,47 @@ def found(engine: PostgresEngine, name: str) -> list[Finding]:
     """What one check says."""
     [check] = [one for one in engine.store.keeping.checks() if one.name == name]
     return list(check.run(0.0))
+
+
+# -- dead rows
+
+
+def dead(engine: PostgresEngine) -> int:
+    with engine.store.database.reading() as connection:
+        found = connection.execute("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'task_queue'")
+        return int(found.fetchall()[0][0])
+
+
+def test_what_many_changes_leave_behind_is_swept_up(engine: PostgresEngine, clock: FakeClock) -> None:
+    store, failed = engine.store, list[object]()
+    sweeper = Sweeper(store.upkeep, clock, failed.append)
+    assert sweeper.step() == SWEEP_S
+    with engine.store.database.alone() as connection:
+        connection.execute(
+            "INSERT INTO task_queue (type, payload, revision) SELECT 'noop', '{}', 1 FROM generate_series(1, 6000)"
+        )
+        connection.execute("UPDATE task_queue SET priority = 50, revision = revision + 1")
+
+    wait_until(lambda: store.upkeep.littered() == ["task_queue"], what="the server's statistics")
+    assert sweeper.step() == 1.0
+    wait_until(lambda: sweeper.step() == SWEEP_S, what="the sweep")
+    wait_until(lambda: dead(engine) < 100, what="no dead rows")
+    assert store.upkeep.littered() == []
+    assert sweeper.step() == SWEEP_S
+    assert failed == []
+
+
+def test_a_table_that_its_owner_takes_from_autovacuum_is_left_alone(engine: PostgresEngine) -> None:
+    with engine.store.database.alone() as connection:
+        connection.execute("ALTER TABLE task_queue SET (autovacuum_enabled = false)")
+        connection.execute(
+            "INSERT INTO task_queue (type, payload, revision) SELECT 'noop', '{}', 1 FROM generate_series(1, 6000)"
+        )
+        connection.execute("DELETE FROM task_queue")
+        connection.execute("DELETE FROM queue_depth_deltas")
+
+    wait_until(lambda: dead(engine) >= 6000, what="the server's statistics")
+    assert engine.store.upkeep.littered() == []
 
 
 # -- backups

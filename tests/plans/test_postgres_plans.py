@@ -88,8 +88,8 @@ CLAIM = {
 }  # fmt: skip
 # What a person asks of the database itself: catalogues, and on purpose the whole table.
 KEEPING = {
-    "amcheck", "compare_books", "dead_rows", "invalid_indexes", "mend_books", "not_objects", "pinned_snapshots",
-    "table_sizes",
+    "amcheck", "compare_books", "dead_rows", "invalid_indexes", "littered", "mend_books", "not_objects",
+    "pinned_snapshots", "table_sizes",
 }  # fmt: skip
 # These come after `plan_by_index` in their transaction.
 BY_INDEX = {

@@ -261,7 +261,7 @@ class BackupMade:
 
 @dataclass(frozen=True)
 class ChoreFailed:
-    """Something that the housekeeping does (`backup`, `archive`) could not be done; it is tried again."""
+    """Something that the housekeeping does (`backup`, `archive`, `sweep`) could not be done; it is tried again."""
 
     chore: str
     error: str

@@ -17,6 +17,7 @@ from prismq.worker.copies import BackupPlan, Pruner, ScheduledBackups
 from prismq.worker.reaper import Reaper
 from prismq.worker.remedy import EVERY_S, Remedy, RemedyPlan
 from prismq.worker.scheduler import Scheduler, ScheduleTracing
+from prismq.worker.sweeper import SWEEP_S, Sweeper
 
 _PRUNE_S = 30.0
 _FOLD_S = 60.0
@@ -24,7 +25,7 @@ _BOOK_S = 2.0
 
 
 class Housekeeper:
-    """`step()` runs what is due of reaper, scheduler, pruner, folding and booking."""
+    """`step()` runs what is due of reaper, scheduler, pruner, folding, booking and sweeping."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Housekeeper:
         self.reaper = Reaper(store.upkeep, clock, emit, lease_s=lease_s, acts=self.acts)
         self._remedy = Remedy(store, clock, self.acts, remedies or RemedyPlan())
         self._scheduler = Scheduler(store.schedules, clock, emit, tracing)
+        sweeper = Sweeper(store.upkeep, clock, emit)
         start = clock.monotonic()
         self._chores: list[tuple[Callable[[], float], list[float]]] = [
             (self.reaper.step, [start]),
@@ -60,6 +62,7 @@ class Housekeeper:
             (self._book, [start + _BOOK_S]),
             (self._prune, [start + _PRUNE_S * rng.random()]),
             (self._fold, [start + _FOLD_S * rng.random()]),
+            (sweeper.step, [start + SWEEP_S * rng.random()]),
             (self._remedy.step, [start + EVERY_S * rng.random()]),
         ]
         if self._backups is not None:

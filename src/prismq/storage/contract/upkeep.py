@@ -71,3 +71,13 @@ class Upkeep(Protocol):
 
         Less than limits.BOOK_CHUNK: nothing was left. Where writers book for themselves, what they wrote is folded."""
         ...
+
+    def littered(self) -> list[str]:
+        """Tables in which so much that was changed or deleted lies about that it slows readers: for `sweep`. None
+        where the engine needs no such thing."""
+        ...
+
+    def sweep(self, tables: Sequence[str]) -> None:
+        """Clear these up. Stands in nobody's way and may take minutes; a table at which somebody else is, is left to
+        him. Raises QueueDatabaseError."""
+        ...

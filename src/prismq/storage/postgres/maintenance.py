@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 
 from prismq.domain.errors import QueueBusyError, QueueDatabaseError, QueueMaintenanceError
@@ -16,6 +18,7 @@ _INVALID_INDEXES = query("invalid_indexes")
 _AMCHECK = query("amcheck")
 _HAS_AMCHECK = "SELECT 1 FROM pg_extension WHERE extname = 'amcheck'"
 _WAL_BYTES = "SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir()"
+_LITTERED = query("littered")
 _COMPARE_BOOKS = query("compare_books")
 _MEND_BOOKS = query("mend_books")
 
@@ -56,7 +59,18 @@ def vacuum(database: PostgresDatabase) -> None:
     _each_table(database, "VACUUM (ANALYZE)")
 
 
-def _each_table(database: PostgresDatabase, what: str) -> None:
+def littered(database: PostgresDatabase) -> list[str]:
+    """See Upkeep.littered."""
+    with database.reading() as connection:
+        return [table for (table,) in connection.execute(_LITTERED, (database.schema,)).fetchall()]
+
+
+def sweep(database: PostgresDatabase, tables: Sequence[str]) -> None:
+    """See Upkeep.sweep. What the server's own autovacuum is at is left to it."""
+    _each_table(database, "VACUUM (SKIP_LOCKED)", tables)
+
+
+def _each_table(database: PostgresDatabase, what: str, tables: Sequence[str] | None = None) -> None:
     if database.in_transaction:
         raise QueueMaintenanceError(
             f"PostgreSQL {database.name}: {what} cannot run inside a transaction: commit first. Nothing was changed"
@@ -66,7 +80,9 @@ def _each_table(database: PostgresDatabase, what: str) -> None:
             # It takes as long as it takes; it stands in nobody's way.
             connection.answer_s = None
             connection.execute("SELECT set_config('statement_timeout', '0', false)")
-            for (table,) in connection.execute(_TABLES, (database.schema,)).fetchall():
+            if tables is None:
+                tables = [table for (table,) in connection.execute(_TABLES, (database.schema,)).fetchall()]
+            for table in tables:
                 connection.execute(
                     psycopg.sql.SQL("{} {}").format(
                         psycopg.sql.SQL(what), psycopg.sql.Identifier(database.schema, table)

@@ -15,6 +15,7 @@ from prismq.storage.postgres.books import Ledger
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.folding import fold_deltas, fold_stats
 from prismq.storage.postgres.locks import alone
+from prismq.storage.postgres.maintenance import littered, sweep
 from prismq.storage.postgres.queries import query
 from prismq.storage.postgres.stories import stories_of
 
@@ -169,6 +170,14 @@ class PostgresUpkeep:
     def book(self, now: float) -> int:
         """See Upkeep.book: how many entries were folded."""
         return fold_deltas(self._database, now)
+
+    def littered(self) -> list[str]:
+        """See Upkeep.littered."""
+        return littered(self._database)
+
+    def sweep(self, tables: Sequence[str]) -> None:
+        """See Upkeep.sweep."""
+        sweep(self._database, tables)
 
 
 def _append(columns: dict[str, list[Any]], *values: Any) -> None:

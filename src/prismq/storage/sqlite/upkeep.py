@@ -208,3 +208,10 @@ class SqliteUpkeep:
             ledger.close()
             ends = book_ends(connection)
         return ledger.booked_rows + ends
+
+    def littered(self) -> list[str]:
+        """See Upkeep.littered: SQLite uses the room of what was deleted at once."""
+        return []
+
+    def sweep(self, tables: Sequence[str]) -> None:
+        """See Upkeep.sweep: there is nothing to do."""
