@@ -114,7 +114,6 @@ class Pump:
             self.last_look_at = now
         if batch or answer.leases:
             self._claimer.exchanged(self._clock.monotonic() - mono)
-            self.on_change()
         self._unsent, self._unsent_endings = Batch(), []
         self._settled(batch, endings, answer.lost, mono)
         announced, self._announce_first = self._announce_first, []
@@ -124,6 +123,8 @@ class Pump:
             ready += self._take_in(answer.leases, mono)
         if ready:
             self.on_dispatch(ready)
+        if batch or answer.leases:
+            self.on_change()  # after the tasks: who watches can wait
         return self._next_wait(mono, len(answer.leases), request.limit if request else 0, answer.next_due)
 
     # -- before the exchange
