@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,48 +14,23 @@ from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.task import Enqueued, NewTask
 from prismq.domain.times import from_epoch
 from prismq.storage.entries import band_of
-from prismq.storage.postgres.arrays import array, arrays, copy_lines
+from prismq.storage.postgres.arrays import array
 from prismq.storage.postgres.books import Statements
-from prismq.storage.postgres.database import Connection, PostgresDatabase
+from prismq.storage.postgres.bulk import COPY_MIN, copy_in
+from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.guests import Guest
 from prismq.storage.postgres.queries import query
 
 _ENQUEUE = query("enqueue")
 _ENQUEUE_ONCE = query("enqueue_once")
 _ENQUEUE_MANY = query("enqueue_many")
-_NEXT_IDS = query("next_ids")
-_ADD_NEW_DEPTH = query("add_new_depth")
 _FIND_BY_KEYS = query("find_by_keys")
 _LOCK_UNIQUE_KEY = query("lock_unique_key")
 _FIND_UNIQUE_HOLDER = query("find_unique_holder")
 _HOLD_UNIQUE_KEY = query("hold_unique_key")
 
-# From here on COPY is faster than one INSERT of them all, in spite of one more exchange with the server.
-_COPY_MIN = 100
-_COPY_PIECE = 1_000  # rows that are in memory twice
 _TRIES = 5
 
-# The columns of COPY, and what each is where nothing was said of it: left out, it is the table's default.
-_COLUMNS: tuple[tuple[str, str, Any], ...] = (
-    ("type", "type", None),
-    ("queue", "queue", "default"),
-    ("priority", "priority", 100),
-    ("payload", "payload", None),
-    ("compatibility", "compatibility", "{}"),
-    ("status", "status", "queued"),
-    ("max_attempts", "max_attempts", 5),
-    ("run_after_utc", "run_after", None),
-    ("tags", "tags", None),
-    ("timeout_seconds", "timeout_s", None),
-    ("backoff", "backoff", None),
-    ("retention_seconds", "retention_s", None),
-    ("headers", "headers", None),
-    ("schedule", "schedule", None),
-    ("created_at_utc", "now", None),
-    ("updated_at_utc", "now", None),
-)
-_REQUIRED = frozenset({"type", "payload"})
-_NOW = frozenset({"run_after", "now"})
 _EACH = ("type", "queue", "priority", "payload", "compatibility", "status", "max_attempts", "run_after", "key", "tags",
          "timeout_s", "backoff", "retention_s", "headers", "schedule")  # fmt: skip
 
@@ -120,11 +94,10 @@ class PostgresInbox:
                     else self._insert(connection, _values(new, now, skew, at), new)
                     for new in news
                 ]
+        keyed = any(new.idempotency_key is not None for new in news)
+        if _bound.get() is None and not keyed and len(news) >= COPY_MIN:
+            return copy_in(self._database, news, now)
         rows = [_values(new, now, skew, at) for new in news]
-        keyed = any(row["key"] is not None for row in rows)
-        if _bound.get() is None and not keyed and len(rows) >= _COPY_MIN:
-            with self._database.transaction() as connection:
-                return _copy(connection, rows, at, self._database.server_clock)
         with self._writing() as connection:
             return _insert_many(connection, rows, at)
 
@@ -200,23 +173,3 @@ def _insert_many(connection: Statements, rows: list[dict[str, Any]], at: datetim
     raise QueueDatabaseError(
         f"idempotency key {waiting[0][1]['key']!r} comes and goes; none of the {len(rows)} tasks was enqueued"
     )
-
-
-def _copy(connection: Connection, rows: list[dict[str, Any]], at: datetime, by_server: bool) -> list[Enqueued]:
-    [(text,)] = connection.execute(_NEXT_IDS, (len(rows),)).fetchall()
-    ids = sorted(map(int, text.split(",")))
-    # A column that says nothing in any row need not be sent. Where the server's clock rules, its now is the default.
-    told: dict[str, list[Any]] = {}
-    for column, name, default in _COLUMNS:
-        values = [row[name] for row in rows]
-        says_nothing = values.count(at if name in _NOW else default) == len(values)
-        if not says_nothing or name in _REQUIRED or (name in _NOW and not by_server):
-            told[column] = values
-    sql = f"COPY task_queue (id, {', '.join(told)}, revision) FROM STDIN"
-    columns = [ids, *told.values(), [1] * len(rows)]
-    with connection.cursor() as cursor, cursor.copy(sql) as copy:
-        for first in range(0, len(rows), _COPY_PIECE):
-            copy.write(copy_lines([column[first : first + _COPY_PIECE] for column in columns]))
-    counts = Counter((row["queue"], row["type"], row["status"], row["band"]) for row in rows)
-    connection.execute(_ADD_NEW_DEPTH, (at, *arrays((*key, tasks) for key, tasks in counts.items())))
-    return [Enqueued(task_id, True) for task_id in ids]
