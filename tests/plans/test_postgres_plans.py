@@ -59,8 +59,8 @@ HOT: dict[str, set[str]] = {
     "past_own_retention": {"ix_task_keep_until"},
     "past_retention_completed": {"ix_task_finished"},
     "past_retention_failed": {"ix_task_failures"},
-    "promote": {DUE, ID},
     "renew": {HELD, ID},
+    "promote": {DUE, ID},
     "reprioritise": {ID},
     "requeue": {ID},
     "return_leases": {ID},
@@ -75,16 +75,17 @@ HOT: dict[str, set[str]] = {
         "bins_of_totals", "declare_schedule", "depth", "drop_hours", "drop_old_stats", "enqueue", "enqueue_many",
         "heartbeat", "hold_unique_key", "hours_of", "limit_queue", "lock_limits", "lock_probes", "lock_unique_key",
         "next_ids",
-        "note_acts", "note_lost", "old_logs", "outcomes", "outcomes_summed", "pause_queue", "paused_and_limited",
+        "note_acts", "note_lost", "old_logs", "outcomes", "outcomes_summed", "pause_queue", "begin_exchange",
         "plan_by_index", "prune_logs", "put_hours", "put_stats", "resume_schedule", "spans_of_task", "stats_of",
         "sum_depth", "take_commands", "take_depth_deltas", "take_old_stats", "take_stats_deltas", "totals",
         "touch_worker", "used_bytes",
     )},
 }  # fmt: skip
-# The claim's look-ups go by `plan_by_index`, which comes before them in their transaction, and are put together from
+# The claim's look-ups go by `begin_exchange`, which comes before them in their transaction, and are put together from
 # parts; see test_a_claim_goes_by_its_indexes.
 CLAIM = {
-    "claim", "heads", "newest_heads", "oldest_heads", "ready_priorities", "ready_routes", "ready_routes_of_queues",
+    "claim", "heads", "newest_heads", "oldest_heads", "ready_priorities", "ready_routes",
+    "ready_routes_of_queues",
 }  # fmt: skip
 # What a person asks of the database itself: catalogues, and on purpose the whole table.
 KEEPING = {
@@ -260,7 +261,7 @@ CLAIM_STATEMENTS = {
 def test_a_claim_goes_by_its_indexes(connection: Connection, name: str) -> None:
     sql, its_indexes = CLAIM_STATEMENTS[name]
     with connection.transaction():
-        connection.execute(query("plan_by_index"))
+        connection.execute(query("begin_exchange"))
         plans = plans_of(connection, name.replace(" ", "_"), sql)
     for mode, plan in plans.items():
         assert whole_tables(plan) == [], (mode, plan)

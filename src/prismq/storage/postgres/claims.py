@@ -22,7 +22,6 @@ from prismq.storage.contract import ClaimRequest
 from prismq.storage.postgres.database import Connection
 from prismq.storage.postgres.queries import query
 
-_PAUSED_AND_LIMITED = query("paused_and_limited")
 _LOCK_LIMITS = query("lock_limits")
 _RUNNING_OF_QUEUES = query("running_of_queues")
 _READY_ROUTES = query("ready_routes")
@@ -62,9 +61,10 @@ class Lane(NamedTuple):
 class Look:
     """What may be claimed from: the questions, sent together, and then their answers."""
 
-    def __init__(self, connection: Connection, request: ClaimRequest) -> None:
+    def __init__(self, connection: Connection, request: ClaimRequest, settings: Any) -> None:
+        """`settings`: the cursor of begin_exchange.sql."""
         self._request = request
-        self._settings = connection.execute(_PAUSED_AND_LIMITED)
+        self._settings = settings
         if request.queues is None:
             self._routes = connection.execute(_READY_ROUTES)
         else:

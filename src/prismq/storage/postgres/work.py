@@ -35,7 +35,7 @@ _SET_PROGRESS = query("set_progress")
 _ADD_SPANS = query("add_spans")
 _SET_RESULTS = query("set_results")
 _AWAIT_RESULT = query("await_result")
-_PLAN_BY_INDEX = query("plan_by_index")
+_BEGIN_EXCHANGE = query("begin_exchange")
 _POLL = query("poll")
 _NEXT_DUE = query("next_due")
 _PROMOTE = query("promote")
@@ -96,7 +96,7 @@ class PostgresWork:
         lost: frozenset[tuple[int, int]] = frozenset()
         claimed: Any = None
         with self._database.transaction(keep_integrity_errors=not careful, pipeline=True) as connection:
-            connection.execute(_PLAN_BY_INDEX)
+            settings = connection.execute(_BEGIN_EXCHANGE)
             ledger = Ledger(connection, at)
             writer = _Writer(connection, ledger, skew)
             sent: list[tuple[Any, int]] = []
@@ -107,7 +107,7 @@ class PostgresWork:
             look = None
             if claim is not None:
                 connection.execute(_PROMOTE, {"now": from_epoch(at), "limit": PROMOTE_CHUNK})
-                look = Look(connection, claim)
+                look = Look(connection, claim, settings)
             lanes = look.lanes() if look is not None else []
             if sent:
                 with self._database.pipeline(connection):  # to enter again is to wait for all that was sent
