@@ -220,6 +220,42 @@ def test_what_is_asked_of_can_serve_is_the_type_and_the_compatibility_as_written
     assert asked == {("a", '{"gpu":true}'), ("b", "{}")}
 
 
+# -- what was so at the last claim need not be so at the next
+
+a_or_b = only("a", "b")  # one object, as a worker asks with
+CHANGES = {
+    "paused": (lambda store, clock: store.queues.pause("default", "ann", clock.now()), []),
+    "limited": (lambda store, clock: store.queues.limit("default", 3), ["a"]),
+    "another type": (lambda store, clock: enqueue(store, clock, 1, type_="b"), ["b", "a", "a"]),
+    "a type that it cannot serve": (lambda store, clock: enqueue(store, clock, 1, type_="c"), ["a", "a"]),
+    "another queue": (lambda store, clock: enqueue(store, clock, 1, type_="b", queue="other"), ["b", "a", "a"]),
+    "another queue that it cannot serve": (
+        lambda store, clock: enqueue(store, clock, 1, type_="c", queue="other"),
+        ["a", "a"],
+    ),
+    "something became due": (lambda store, clock: clock.advance(100), ["a", "a", "a"]),
+}
+
+
+@pytest.mark.parametrize("queues", [None, ("default",), ("default", "other")], ids=str)
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_every_claim_sees_what_has_changed(
+    store: Store, clock: FakeClock, change: str, queues: tuple[str, ...] | None
+) -> None:
+    asked = {"queues": queues, "can_serve": a_or_b}
+    enqueue(store, clock, 100, 100, type_="a")
+    enqueue(store, clock, 100, type_="a", run_at=clock.now() + 90)
+    for _ in range(2):  # the second goes by what the first has seen
+        assert [lease.type for lease in claim(store, clock, limit=1, **asked)] == ["a"]
+        enqueue(store, clock, 100, type_="a")
+    act, expected = CHANGES[change]
+    act(store, clock)
+    if change == "another queue" and queues == ("default",):
+        expected = ["a", "a"]
+    assert [lease.type for lease in claim(store, clock, limit=10, **asked)] == expected
+    assert claim(store, clock, limit=10, **asked) == []
+
+
 # -- paused and limited queues
 
 

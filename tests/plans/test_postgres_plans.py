@@ -84,7 +84,7 @@ HOT: dict[str, set[str]] = {
 # The claim's look-ups go by `begin_exchange`, which comes before them in their transaction, and are put together from
 # parts; see test_a_claim_goes_by_its_indexes.
 CLAIM = {
-    "claim", "heads", "newest_heads", "oldest_heads", "ready_priorities", "ready_routes",
+    "as_usual", "claim", "heads", "newest_heads", "oldest_heads", "ready_priorities", "ready_routes",
     "ready_routes_of_queues",
 }  # fmt: skip
 # What a person asks of the database itself: catalogues, and on purpose the whole table.
@@ -252,6 +252,8 @@ CLAIM_STATEMENTS = {
     "look at oldest": (claims._LOOK_AT_OLDEST, {READY, ROUTE}),
     "look at newest": (claims._LOOK_AT_NEWEST, {READY, ROUTE}),
     "claim heads": (claims._CLAIM_HEADS, {READY, ROUTE, ID}),
+    "claim as usual": (claims._CLAIM_USUAL, {READY, ROUTE, ID}),
+    "claim as usual of one queue": (claims._CLAIM_USUAL_QUEUE, {READY, ROUTE, ID}),
     "claim oldest": (claims._CLAIM_OLDEST, {READY, ROUTE, ID}),
     "claim newest": (claims._CLAIM_NEWEST, {READY, ROUTE, ID}),
 }

@@ -8,7 +8,7 @@ lane has to give, and the claim itself takes that many of each that nobody else 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from random import Random
@@ -41,6 +41,11 @@ _CLAIM = query("claim")
 _CLAIM_HEADS = _CLAIM.replace(":heads", _HEADS.replace(":lock", _LOCK))
 _CLAIM_OLDEST = _CLAIM.replace(":heads", _OLDEST.replace(":lock", _LOCK))
 _CLAIM_NEWEST = _CLAIM.replace(":heads", _NEWEST.replace(":lock", _LOCK))
+# With no room for any where something is not as usual.
+_AS_USUAL = "(SELECT CASE WHEN {} THEN %(most)s::int[] ELSE '{{0}}' END)".format(query("as_usual"))
+_CLAIM_USUAL = _CLAIM_HEADS.replace("%(most)s::int[]", _AS_USUAL.replace(":routes", _READY_ROUTES))
+_CLAIM_USUAL_QUEUE = _CLAIM_HEADS.replace("%(most)s::int[]", _AS_USUAL.replace(":routes", _READY_ROUTES_OF_QUEUES))
+_KNOWN_MAX = 100
 
 
 class Lane(NamedTuple):
@@ -58,6 +63,22 @@ class Lane(NamedTuple):
         return parts_of(self.route or "")[0]
 
 
+class Usual(NamedTuple):
+    """Who could last claim all of one queue, where nothing was paused or limited, and the routes served there."""
+
+    worker_id: str
+    queues: tuple[str, ...] | None
+    can_serve: Callable[[str, str], bool]
+    queue: str
+    routes: frozenset[str]
+
+    def holds_for(self, request: ClaimRequest) -> bool:
+        """Whether it is the same worker that asks, in the same way."""
+        return request.strategy is SchedulingStrategy.PRIORITY and self[:3] == (
+            request.worker_id, request.queues, request.can_serve,
+        )  # fmt: skip
+
+
 class Look:
     """What may be claimed from: the questions, sent together, and then their answers."""
 
@@ -68,7 +89,7 @@ class Look:
         if request.queues is None:
             self._routes = connection.execute(_READY_ROUTES)
         else:
-            self._routes = connection.execute(_READY_ROUTES_OF_QUEUES, (sorted(set(request.queues)),))
+            self._routes = connection.execute(_READY_ROUTES_OF_QUEUES, {"queues": sorted(set(request.queues))})
 
     def lanes(self) -> list[Lane]:
         """The lanes this worker can serve."""
@@ -89,9 +110,28 @@ class Look:
                 lanes.append(Lane(queue, None))
             else:
                 lanes.extend(Lane(queue, route) for route in fitting)
+        self._ready = by_queue
+        self._plain = not found and lanes == [Lane(queue, None) for queue in by_queue] and len(lanes) == 1
         limited = {queue: most for queue, _, most in settings if most is not None}
         self._limits = {queue: limited[queue] for queue in {lane.queue for lane in lanes} if queue in limited}
         return lanes
+
+    def usual(self, before: Usual | None) -> Usual | None:
+        """What the next claim may go by without a look, after `lanes()`."""
+        if not self._ready:
+            return before  # nothing was ready, which says nothing
+        request = self._request
+        if not self._plain or request.strategy is not SchedulingStrategy.PRIORITY:
+            return None
+        if request.queues is not None and len(set(request.queues)) > 1:
+            return None
+        [(queue, routes)] = self._ready.items()
+        known = frozenset(routes)
+        if before is not None and before.queue == queue and before.holds_for(request):
+            known |= before.routes
+        if len(known) > _KNOWN_MAX:
+            return None
+        return Usual(request.worker_id, request.queues, request.can_serve, queue, known)
 
     def room(self, connection: Connection) -> dict[str, int]:
         """How many more tasks each limited queue among the lanes may start.
@@ -240,6 +280,14 @@ def claim(connection: Connection, request: ClaimRequest, wanted: Pick, now: date
     """Send the claim; its rows, fetched once the transaction is over, are for `leases_of`."""
     params = _params(wanted.quotas, list(wanted.quotas.values()))
     return connection.execute(wanted.sql, {**params, "worker": request.worker_id, "now": now, "until": until})
+
+
+def claim_as(usual: Usual, connection: Connection, request: ClaimRequest, now: datetime, until: datetime) -> Any:
+    """Send the claim without a look; no rows, where something may be different from last time."""
+    sql = _CLAIM_USUAL if request.queues is None else _CLAIM_USUAL_QUEUE
+    params = _params([Lane(usual.queue, None)], [request.limit])
+    known = sorted(usual.routes)
+    return connection.execute(sql, {**params, "known": known, "worker": request.worker_id, "now": now, "until": until})
 
 
 def leases_of(rows: list[tuple[Any, ...]], request: ClaimRequest, now: float, skew_s: float) -> list[Lease]:

@@ -1,7 +1,7 @@
 -- The same among these queues.
 WITH RECURSIVE ready (queue, route) AS (
     SELECT wanted.queue, first.route
-      FROM unnest(%s::text[]) AS wanted (queue)
+      FROM unnest(%(queues)s::text[]) AS wanted (queue)
      CROSS JOIN LATERAL (
            SELECT t.route FROM task_queue AS t
             WHERE t.status = 'queued' AND t.queue = wanted.queue
