@@ -27,7 +27,7 @@ class _Round:
     def __init__(self, began: float, notice_ids: Sequence[int]) -> None:
         self.began = began  # monotonic
         self.waiting = list(notice_ids)  # not delivered yet
-        self.given_up = False
+        self.given_up = self.over = False
         self.guard = threading.Lock()
 
 
@@ -97,10 +97,12 @@ class Deliverer:
                     with suppress(QueueDatabaseError):
                         self._note(name, [by_id[one] for one in message.notice_ids], error)
         finally:
-            if running.given_up:
-                self._hanging[name] -= 1
-            elif self._rounds.get(name) is running:
-                del self._rounds[name]
+            with running.guard:
+                running.over = True
+                if running.given_up:
+                    self._hanging[name] -= 1
+                else:
+                    self._rounds.pop(name, None)
 
     def _send(self, name: str, message: Message) -> str | None:
         try:
@@ -123,10 +125,12 @@ class Deliverer:
 
     def _abandon(self, name: str, running: _Round) -> None:
         with running.guard:
+            if running.over:  # it has just come back
+                return
             running.given_up = True
+            self._hanging[name] += 1
+            del self._rounds[name]
             left = running.waiting
-        self._hanging[name] += 1
-        del self._rounds[name]
         now = self._clock.now()
         error = f"it did not come back within {self._timeout_s + _SLACK_S:g} s"
         retry_at = now + RETRY.delay_s(self._hanging[name], self._rng)
