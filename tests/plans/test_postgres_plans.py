@@ -118,6 +118,7 @@ VALUES = {
     "boolean[]": "ARRAY[true, false, true]",
     "double precision[]": "ARRAY[1, 2, 3]",
     "timestamp with time zone[]": "ARRAY[now(), now(), now()]",
+    "json[]": "ARRAY['{}', '{}', '{}']::json[]",
     "jsonb[]": "ARRAY['{}', '{}', '{}']::jsonb[]",
     "interval": "'30 s'",
 }

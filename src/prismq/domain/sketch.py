@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from math import ceil, log
+
+from pydantic_core import from_json
 
 from prismq.domain.errors import InvalidArgument
 
@@ -87,14 +90,14 @@ class Sketch:
     def merged(cls, texts: Iterable[str | None]) -> Sketch:
         """All of what `from_json` reads from each of `texts`, together: a day's minutes in a third of the time."""
         kept = [text for text in texts if text]
-        bins: dict[str, int] = {}
+        bins: defaultdict[str, int] = defaultdict(int)
         try:
-            for part in json.loads(f"[{','.join(kept)}]"):
+            for part in from_json(f"[{','.join(kept)}]"):
                 for key, n in part.items():
-                    bins[key] = bins.get(key, 0) + n
+                    bins[key] += n
             if all(type(n) is int and n >= 0 and BIN_MIN <= int(key) <= BIN_MAX for key, n in bins.items()):
                 return cls({int(key): n for key, n in bins.items()})
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError):
             pass
         # One of them is none: the others count all the same.
         sketch = cls()

@@ -42,7 +42,7 @@ _CLAIM_HEADS = _CLAIM.replace(":heads", _HEADS.replace(":lock", _LOCK))
 _CLAIM_OLDEST = _CLAIM.replace(":heads", _OLDEST.replace(":lock", _LOCK))
 _CLAIM_NEWEST = _CLAIM.replace(":heads", _NEWEST.replace(":lock", _LOCK))
 # With no room for any where something is not as usual.
-_AS_USUAL = "(SELECT CASE WHEN {} THEN %(most)s::int[] ELSE '{{0}}' END)".format(query("as_usual"))
+_AS_USUAL = "(SELECT CASE WHEN ({}) THEN %(most)s::int[] ELSE '{{0}}' END)".format(query("as_usual"))
 _CLAIM_USUAL = _CLAIM_HEADS.replace("%(most)s::int[]", _AS_USUAL.replace(":routes", _READY_ROUTES))
 _CLAIM_USUAL_QUEUE = _CLAIM_HEADS.replace("%(most)s::int[]", _AS_USUAL.replace(":routes", _READY_ROUTES_OF_QUEUES))
 _KNOWN_MAX = 100

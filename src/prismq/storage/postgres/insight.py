@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from prismq.clock import SYSTEM_CLOCK
 from prismq.domain.errors import QueueDatabaseError
 from prismq.domain.limits import BOOK_CHUNK
 from prismq.domain.times import from_epoch
@@ -37,6 +38,7 @@ _PLAN_BY_INDEX = query("plan_by_index")
 # Of each priority: retries among the first, with their low ids, must not hide who has waited longer.
 _LOOK_AT = 100
 _FOLDINGS_MAX = 500
+_LOOK_EVERY_S = 0.5  # whether much waits to be folded: one request asks for several figures
 
 Depth = dict[tuple[str, str, str, str], int]
 _YEAR_10000 = 253_402_300_800.0
@@ -61,6 +63,7 @@ class PostgresInsight:
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
+        self._look_at = float("-inf")  # monotonic
 
     def depth(self) -> Depth:
         """See Insight.depth. What nobody has folded yet is added up here; where that is much it is folded first."""
@@ -90,6 +93,10 @@ class PostgresInsight:
 
     def _spare_readers(self) -> None:
         """Fold what waits where that is much: nobody may be at work who would."""
+        mono = SYSTEM_CLOCK.monotonic()
+        if mono < self._look_at:
+            return
+        self._look_at = mono + _LOOK_EVERY_S
         try:
             with self._database.reading() as connection:
                 if self._database.in_transaction or not many_wait(connection):
@@ -174,7 +181,7 @@ class PostgresInsight:
         return Space(used, None, None)
 
     def _by_index(self, sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with self._database.transaction() as connection:
+        with self._database.transaction(pipeline=True) as connection:
             connection.execute(_PLAN_BY_INDEX)
             return connection.execute(sql, params).fetchall()
 

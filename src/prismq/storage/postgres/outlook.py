@@ -22,14 +22,11 @@ _Lane = tuple[str, "str | None"]  # queue, route; without a route the whole queu
 
 def ready_routes(database: PostgresDatabase, now: float) -> list[ReadyRoute]:
     """See Insight.ready_routes."""
-    with database.transaction() as connection:
+    with database.transaction(pipeline=True) as connection:
         connection.execute(_PLAN_BY_INDEX)
-        shut = {type_ for (type_,) in connection.execute(_SHUT_TYPES).fetchall()}
-        lanes = [
-            (queue, route)
-            for queue, route in connection.execute(_READY_ROUTES).fetchall()
-            if parts_of(route)[0] not in shut
-        ]
+        of_breakers, of_routes = connection.execute(_SHUT_TYPES), connection.execute(_READY_ROUTES)
+        shut = {type_ for (type_,) in of_breakers.fetchall()}
+        lanes = [(queue, route) for queue, route in of_routes.fetchall() if parts_of(route)[0] not in shut]
         found = {
             "queues": [queue for queue, _ in lanes],
             "routes": [route for _, route in lanes],

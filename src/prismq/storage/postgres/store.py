@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prismq.clock import SYSTEM_CLOCK
 from prismq.storage.alerts import Alerts, Levels
 from prismq.storage.duties import Duties
 from prismq.storage.postgres.accounts import PostgresAccounts
@@ -24,12 +25,15 @@ from prismq.storage.postgres.work import PostgresWork
 from prismq.storage.remedies import Remedies
 from prismq.storage.wakeup import Wakeups
 
+_SCHEMA_KNOWN_S = 30.0  # a health check comes every few seconds, a migration with a deploy
+
 
 class PostgresStore:
     """The Store protocol on PostgreSQL."""
 
     def __init__(self, database: PostgresDatabase) -> None:
         self.database = database
+        self._schema_due = float("-inf")  # monotonic
         self.inbox = PostgresInbox(database)
         self.work = PostgresWork(database)
         self.tasks = PostgresTaskAdmin(database)
@@ -74,8 +78,11 @@ class PostgresStore:
 
     def check(self) -> None:
         """See Store.check."""
-        self.database.require_schema()
-        with self.database.transaction() as connection:
+        mono = SYSTEM_CLOCK.monotonic()
+        if mono >= self._schema_due:
+            self.database.require_schema()
+            self._schema_due = mono + _SCHEMA_KNOWN_S
+        with self.database.transaction(pipeline=True) as connection:
             # A write that leaves nothing behind: a standby, a full disk or missing rights show here.
             connection.execute("SAVEPOINT prismq_check")
             connection.execute("INSERT INTO workers (worker_id, status) VALUES (%s, 'stopped')", (f"check {id(self)}",))
