@@ -332,7 +332,7 @@ class _Store:
     def __getattr__(self, name: str) -> Any:
         return _Store(self._ask)
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self._ask()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from prismq.domain.sketch import Sketch
-from prismq.storage.contract import Outcomes
+from prismq.storage.contract import Insight, Outcomes
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 
@@ -51,6 +51,15 @@ class Window(NamedTuple):
             "p95_run_seconds": self.p95_run_s,
             "p95_wait_seconds": self.p95_wait_s,
         }
+
+
+def ended_between(insight: Insight, since: float, until: float) -> list[Outcomes]:
+    """What ended between two times, with bins of what completed: percentiles are of these, and to read the others'
+    would take as long again. Raises QueueDatabaseError.
+    """
+    counts = insight.outcomes(since, until, bins=False)
+    completed = insight.outcomes(since, until, only="completed")
+    return [*(one for one in counts if one.outcome != "completed"), *completed]
 
 
 def window_of(outcomes: Iterable[Outcomes], seconds: float) -> Window:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from prismq.app import PrismQ
 from prismq.domain.status import TaskStatus
 from prismq.domain.times import from_epoch
-from prismq.observability.window import HOUR_S, Window, window_of
+from prismq.observability.window import HOUR_S, Window, ended_between, window_of
 from prismq.server.crew import views_of
 from prismq.server.dependencies import Serving, Viewer
 from prismq.server.routes.shapes import Name, problems
@@ -138,7 +138,7 @@ def stats_of(q: PrismQ) -> Stats:
     """The whole queue now."""
     now, store = q.clock.now(), q.store
     minute, hour, day = (
-        _rates(window_of(store.insight.outcomes(max(0.0, now - seconds), now), seconds))
+        _rates(window_of(ended_between(store.insight, max(0.0, now - seconds), now), seconds))
         for seconds in (60.0, HOUR_S, 24 * HOUR_S)
     )
     depth: Counter[str] = Counter()
@@ -214,7 +214,7 @@ async def trends(
         slots = serving.history.slots(q.store, span, now)
         points = []
         for slot in slots:
-            run, wait = slot.sketch("run", queue), slot.sketch("wait", queue)
+            (p50_run, p95_run, p99_run), (_, p95_wait, _) = slot.quantiles("run", queue), slot.quantiles("wait", queue)
             points.append(
                 TrendPoint(
                     at=from_epoch(slot.at),
@@ -224,10 +224,10 @@ async def trends(
                     retried=slot.count(("retried",), queue),
                     lost=slot.count(("lost",), queue),
                     cancelled=slot.count(("cancelled",), queue),
-                    p50_run_seconds=run.quantile(0.5),
-                    p95_run_seconds=run.quantile(0.95),
-                    p99_run_seconds=run.quantile(0.99),
-                    p95_wait_seconds=wait.quantile(0.95),
+                    p50_run_seconds=p50_run,
+                    p95_run_seconds=p95_run,
+                    p99_run_seconds=p99_run,
+                    p95_wait_seconds=p95_wait,
                 )
             )
         failed = q.store.tasks.newest_failures(queue=queue, limit=_FAILURES_LOOKED_AT)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prismq.domain.sketch import Sketch
 from prismq.domain.times import to_epoch
 from prismq.domain.worker import Worker
+from prismq.observability.window import ended_between
 from prismq.server.views.drawing import Chart, Line
 from prismq.storage.contract import Outcomes, Store
 
@@ -55,6 +56,9 @@ def range_of(key: str | None) -> Range:
     return next((one for one in RANGES if one.key == key), DEFAULT_RANGE)
 
 
+Quantiles = tuple[float | None, float | None, float | None]
+
+
 @dataclass(frozen=True)
 class Slot:
     """What ended between `at` and `at + step_s`, by queue."""
@@ -64,21 +68,24 @@ class Slot:
     counts: Mapping[str, Mapping[str, int]]
     wait: Mapping[str, Sketch]
     run: Mapping[str, Sketch]
+    _quantiles: dict[tuple[str, str | None], Quantiles] = field(default_factory=dict, compare=False, repr=False)
 
     def count(self, outcomes: Iterable[str], queue: str | None = None) -> int:
         """How many ended so: of one queue or of all."""
         chosen = [self.counts.get(queue, {})] if queue is not None else list(self.counts.values())
         return sum(counts.get(outcome, 0) for counts in chosen for outcome in outcomes)
 
-    def sketch(self, of: str, queue: str | None = None) -> Sketch:
-        """Waiting (`wait`) or running times (`run`) of what completed."""
-        kept = self.wait if of == "wait" else self.run
-        if queue is not None:
-            return kept.get(queue, Sketch())
-        merged = Sketch()
-        for one in kept.values():
-            merged.merge(one)
-        return merged
+    def quantiles(self, of: str, queue: str | None = None) -> Quantiles:
+        """p50, p95 and p99 of the waiting (`wait`) or running times (`run`) of what completed; worked out once."""
+        found = self._quantiles.get((of, queue))
+        if found is None:
+            kept = self.wait if of == "wait" else self.run
+            sketch = kept.get(queue, Sketch()) if queue is not None else Sketch()
+            for one in kept.values() if queue is None else ():
+                sketch.merge(one)
+            found = sketch.quantile(0.5), sketch.quantile(0.95), sketch.quantile(0.99)
+            self._quantiles[of, queue] = found
+        return found
 
 
 class History:
@@ -101,7 +108,7 @@ class History:
             if found is not None and now < found[0]:
                 return found[1]
         # The slots of the books that both ends fall into belong to the window.
-        slot = _summed(at, step_s, store.insight.outcomes(at, at + step_s - 1))
+        slot = _summed(at, step_s, ended_between(store.insight, at, at + step_s - 1))
         # Of days, a moment is not seen on a chart; of minutes it is.
         kept_s = _KEPT_S if at + step_s + _SETTLED_S < now else min(_MOMENT_S, step_s / 100)
         with self._lock:
@@ -122,8 +129,8 @@ def _summed(at: float, step_s: float, outcomes: Iterable[Outcomes]) -> Slot:
         if one.outcome == "completed":
             wait.setdefault(one.queue, []).append(one.wait_bins)
             run.setdefault(one.queue, []).append(one.run_bins)
-    merged = ({queue: Sketch.merged(texts) for queue, texts in kept.items()} for kept in (wait, run))
-    return Slot(at, step_s, counts, *merged)
+    waits, runs = ({queue: Sketch.merged(texts) for queue, texts in kept.items()} for kept in (wait, run))
+    return Slot(at, step_s, counts, waits, runs)
 
 
 class Mark(NamedTuple):
@@ -199,15 +206,15 @@ def failures(slots: Sequence[Slot], span: Range, marks: Sequence[float], queue: 
 
 def percentiles(of: str, title: str, slots: Sequence[Slot], marks: Sequence[float], queue: str | None = None) -> Chart:
     """p50, p95 and p99 of waiting or running times, within 2 %."""
-    sketches = [slot.sketch(of, queue) for slot in slots]
+    found = [slot.quantiles(of, queue) for slot in slots]
     return Chart(
         title,
         "s",
         [slot.at for slot in slots],
         [
-            Line("p99", "wait", [one.quantile(0.99) for one in sketches]),
-            Line("p95", "run", [one.quantile(0.95) for one in sketches]),
-            Line("p50", "good", [one.quantile(0.5) for one in sketches]),
+            Line("p99", "wait", [p99 for _, _, p99 in found]),
+            Line("p95", "run", [p95 for _, p95, _ in found]),
+            Line("p50", "good", [p50 for p50, _, _ in found]),
         ],
         marks,
         empty="Nothing completed in this time.",

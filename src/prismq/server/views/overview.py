@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prismq.app import PrismQ
 from prismq.domain.task import Task, TaskFilter
 from prismq.observability.health import Health, Limits
-from prismq.observability.window import HOUR_S, Window, window_of
+from prismq.observability.window import HOUR_S, Window, ended_between, window_of
 from prismq.server.views.causes import Cause, grouped
 from prismq.server.views.drawing import Bar, Chart, bars
 from prismq.server.views.history import (
@@ -81,9 +81,8 @@ def overview(q: PrismQ, history: History, health: Health, span: Range, queue: st
     slots = history.slots(store, span, now)
     marks = marks_of(store.workers.all(), slots[0].at, now)
     places = [one.at for one in marks]
-    hour = window_of(
-        (one for one in store.insight.outcomes(now - HOUR_S, now) if queue is None or one.queue == queue), HOUR_S
-    )
+    ended = ended_between(store.insight, now - HOUR_S, now)
+    hour = window_of((one for one in ended if queue is None or one.queue == queue), HOUR_S)
     limit_s = Limits().oldest_ready_s
     ages = sorted(
         (_age(one, limit_s) for one in chosen), key=lambda one: (-(one.oldest_s or -1), -one.ready, one.queue)
