@@ -13,7 +13,7 @@ from prismq.clock import SYSTEM_CLOCK, Clock
 from prismq.domain.errors import PrismqError
 from prismq.domain.worker import Worker
 from prismq.observability.window import DAY_S, HOUR_S
-from prismq.storage.contract import Connections, Outcomes, QueueInfo, ReadyRoute, Space, Store
+from prismq.storage.contract import Connections, Depth, Outcomes, QueueInfo, ReadyRoute, Space, Store
 
 
 class RedisFigures(NamedTuple):
@@ -63,23 +63,26 @@ def gather(
 ) -> Facts:
     """Ask one thing after the other until `timeout_s` has passed; what is not known by then stays None.
 
-    `only`: these fields. `bins`: with what percentiles are made of, which a verdict needs none of. It is done in
-    threads of its own, because a store that hangs hangs whoever asks; such a thread ends when the store answers.
+    `only`: these fields. `bins`: with what percentiles are made of, and all that ended in the last day; a verdict needs
+    none of it but the day's dead letters. It is done in threads of its own, because a store that hangs hangs whoever
+    asks; such a thread ends when the store answers.
     """
     now = clock.now()
     asked = {name: ask for name, ask in _questions(store, clock, now, bins).items() if only is None or name in only}
-    # What the books have of the past is asked for beside what is so now: each takes about as long as the other.
-    present = _Asked({name: ask for name, ask in asked.items() if name not in _PAST})
-    past = _Asked({name: ask for name, ask in asked.items() if name in _PAST})
+    # Side by side, for each takes about as long as the other.
+    parts = [
+        _Asked({name: ask for name, ask in asked.items() if name in part}) for part in (asked.keys() - _PAST, _PAST)
+    ]
     cache = _Asked({} if redis is None else {"redis": redis})
-    for one in (present, past, cache):
+    for one in (*parts, cache):
         one.start()
     # In real time, whatever the clock is: this is about a store that does not answer.
     deadline = SYSTEM_CLOCK.monotonic() + timeout_s
-    for one in (present, past, cache):
+    for one in (*parts, cache):
         one.done.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
-    answered = present.done.is_set() and past.done.is_set()
-    found, error = {**present.found, **past.found}, present.error or past.error
+    answered = all(part.done.is_set() for part in parts)
+    found = {name: value for part in parts for name, value in part.found.items()}
+    error = next((part.error for part in parts if part.error is not None), None)
     failure = None if error is None else str(error).rstrip(".")
     if error is None and not answered:
         failure = f"it did not answer within {timeout_s:g} s"
@@ -97,6 +100,11 @@ _PAST = frozenset({"last_hour", "last_day", "space"})
 
 def _questions(store: Store, clock: Clock, now: float, bins: bool) -> dict[str, Callable[[], Any]]:
     due: list[float | None] = []
+    counted: list[Depth] = []
+
+    def depth() -> Depth:
+        counted.append(store.insight.depth())
+        return counted[-1]
 
     def response_ms() -> float:
         started = clock.monotonic()
@@ -111,12 +119,12 @@ def _questions(store: Store, clock: Clock, now: float, bins: bool) -> dict[str, 
         "response_ms": response_ms,
         "writable": writable,
         "workers": store.workers.all,
-        "queues": lambda: store.queues.all(now),
-        "depth": store.insight.depth,
+        "depth": depth,
+        "queues": lambda: store.queues.all(now, counted[-1] if counted else None),
         "routes": lambda: store.insight.ready_routes(now),
         "next_due": lambda: due[-1] if due else store.work.next_due(),
         "last_hour": lambda: store.insight.outcomes(now - HOUR_S, now, bins=bins),
-        "last_day": lambda: store.insight.outcomes(now - DAY_S, now, bins=bins),
+        "last_day": lambda: store.insight.outcomes(now - DAY_S, now, only=None if bins else "dead_letter", bins=bins),
         "space": store.insight.space,
         "connections": store.insight.connections,
     }

@@ -39,6 +39,7 @@ class Services:
         self.hub = Hub(lambda: self.ask(look_at), listen=self._ear)
         self.redis_probe, self.redis_reader = redis_of(q)
         self.requests = RequestCounter()
+        self.prepared = False  # the database has been set up for a health check
         configured = load_settings()
         self._backup_dir = configured.worker.backup_dir
         self.alerts, self.slo = configured.alerts, configured.slo

@@ -136,9 +136,12 @@ async def health_of(services: Services) -> judging.Health:
 
 
 async def _prepare(services: Services) -> None:
-    """A new database is set up; one that is away is for the check to find."""
+    """A new database is set up, once; one that is away is for the check to find."""
+    if services.prepared:
+        return
     with suppress(Problem, PrismqError):
         await services.ask(lambda q: q.store, timeout_s=_TIMEOUT_S)
+        services.prepared = True
 
 
 @router.get("/health", summary="Health", response_model=Health, responses=_UNHEALTHY, dependencies=[PUBLIC])

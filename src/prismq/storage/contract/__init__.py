@@ -13,6 +13,7 @@ from prismq.storage.contract.duties import Duty, DutyStore
 from prismq.storage.contract.inbox import Inbox
 from prismq.storage.contract.insight import (
     Connections,
+    Depth,
     HeldKey,
     HeldTask,
     Insight,
@@ -51,6 +52,7 @@ __all__ = [
     "ClaimRequest",
     "Connections",
     "DatabaseStats",
+    "Depth",
     "Duty",
     "DutyStore",
     "Exchanged",

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 from prismq.storage.contract.work import ClaimRequest
 
+Depth = dict[tuple[str, str, str, str], int]  # tasks by queue, type, status and band
+
 
 class Outcomes(NamedTuple):
     """Sums of a time window for one (queue, type, outcome)."""
@@ -86,7 +88,7 @@ class QueryFigures(NamedTuple):
 class Insight(Protocol):
     """Figures. Their cost does not depend on how many tasks there are."""
 
-    def depth(self) -> dict[tuple[str, str, str, str], int]:
+    def depth(self) -> Depth:
         """Tasks by (queue, type, status, band), equal to a COUNT(*) at the same moment."""
         ...
 

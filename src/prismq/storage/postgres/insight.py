@@ -11,6 +11,7 @@ from prismq.domain.times import from_epoch
 from prismq.storage.contract import (
     ClaimRequest,
     Connections,
+    Depth,
     HeldKey,
     HeldTask,
     Outcomes,
@@ -40,7 +41,6 @@ _LOOK_AT = 100
 _FOLDINGS_MAX = 500
 _LOOK_EVERY_S = 0.5  # whether much waits to be folded: one request asks for several figures
 
-Depth = dict[tuple[str, str, str, str], int]
 _YEAR_10000 = 253_402_300_800.0
 
 

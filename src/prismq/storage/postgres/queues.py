@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from prismq.storage.contract import QueueInfo
+from prismq.storage.contract import Depth, QueueInfo
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.insight import PostgresInsight
 from prismq.storage.postgres.queries import query
@@ -44,17 +44,17 @@ class PostgresQueueAdmin:
         with self._database.transaction() as connection:
             connection.execute(_LIMIT, (queue, max_running))
 
-    def all(self, now: float) -> list[QueueInfo]:
+    def all(self, now: float, depth: Depth | None = None) -> list[QueueInfo]:
         """See QueueAdmin.all."""
-        depth: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for (queue, _, status, _), tasks in self._insight.depth().items():
-            depth[queue][status] += tasks
+        by_queue: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for (queue, _, status, _), tasks in (self._insight.depth() if depth is None else depth).items():
+            by_queue[queue][status] += tasks
         with self._database.reading() as connection:
             rows = connection.execute(_SETTINGS).fetchall()
         settings = {queue: rest for queue, *rest in rows}
         ages = self._insight.oldest_ready_by_queue(now)
         found = []
-        for queue in sorted(set(depth) | set(settings)):
+        for queue in sorted(set(by_queue) | set(settings)):
             paused_at, paused_by, max_running = settings.get(queue, (None, None, None))
             found.append(
                 QueueInfo(
@@ -62,7 +62,7 @@ class PostgresQueueAdmin:
                     None if paused_at is None else self._database.back(paused_at),
                     paused_by,
                     max_running,
-                    dict(depth[queue]),
+                    dict(by_queue[queue]),
                     ages.get(queue),
                 )
             )

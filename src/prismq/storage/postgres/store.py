@@ -82,11 +82,11 @@ class PostgresStore:
         if mono >= self._schema_due:
             self.database.require_schema()
             self._schema_due = mono + _SCHEMA_KNOWN_S
-        with self.database.transaction(pipeline=True) as connection:
+        with self.database.reading() as connection, self.database.pipeline(connection):
             # A write that leaves nothing behind: a standby, a full disk or missing rights show here.
-            connection.execute("SAVEPOINT prismq_check")
+            connection.execute("BEGIN")
             connection.execute("INSERT INTO workers (worker_id, status) VALUES (%s, 'stopped')", (f"check {id(self)}",))
-            connection.execute("ROLLBACK TO SAVEPOINT prismq_check")
+            connection.execute("ROLLBACK")
 
     def interrupt(self, thread_id: int) -> None:
         """See Store.interrupt."""

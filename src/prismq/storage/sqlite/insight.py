@@ -14,6 +14,7 @@ from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import (
     ClaimRequest,
     Connections,
+    Depth,
     HeldKey,
     HeldTask,
     Outcomes,
@@ -48,8 +49,6 @@ _UNTOTALLED_MAX = 500
 _UNTOTALLED_MORE_THAN = "SELECT 1 FROM task_stats WHERE totalled = 0 LIMIT 1 OFFSET ?"
 _LOCK_WAIT_S = 0.005
 _END_OF_TIME = "9999-12-31 23:59:59.999"
-
-Depth = dict[tuple[str, str, str, str], int]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from prismq.domain.errors import QueueMaintenanceError
-from prismq.storage.contract import Checkpoint, CheckpointMode, DatabaseStats
+from prismq.storage.contract import Checkpoint, CheckpointMode, DatabaseStats, Depth
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.errors import translate, translated
 from prismq.storage.sqlite.queries import query
@@ -17,8 +17,6 @@ _ADD_DEPTH = query("add_depth")
 # Rows that ANALYZE looks at in each index, of however many; sqlite.org/pragma.html advises 100 to 1000.
 _ANALYSIS_LIMIT = 1_000
 _DAMAGE_LINES_MAX = 100
-
-Depth = dict[tuple[str, str, str, str], int]
 
 
 def stats(database: QueueDatabase) -> DatabaseStats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from prismq.domain.times import epoch_to_text, text_to_epoch
-from prismq.storage.contract import QueueInfo
+from prismq.storage.contract import Depth, QueueInfo
 from prismq.storage.sqlite.database import QueueDatabase
 from prismq.storage.sqlite.insight import SqliteInsight
 from prismq.storage.sqlite.queries import query
@@ -45,12 +45,12 @@ class SqliteQueueAdmin:
             (queue, max_running),
         )
 
-    def all(self, now: float) -> list[QueueInfo]:
+    def all(self, now: float, depth: Depth | None = None) -> list[QueueInfo]:
         """See QueueAdmin.all."""
-        depth: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for (queue, _, status, _), tasks in self._insight.depth().items():
+        by_queue: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for (queue, _, status, _), tasks in (self._insight.depth() if depth is None else depth).items():
             if tasks:
-                depth[queue][status] += tasks
+                by_queue[queue][status] += tasks
         settings = {
             row["queue"]: row
             for row in self._database.execute(
@@ -58,7 +58,7 @@ class SqliteQueueAdmin:
             ).fetchall()
         }
         found = []
-        for queue in sorted(set(depth) | set(settings)):
+        for queue in sorted(set(by_queue) | set(settings)):
             row = settings.get(queue)
             paused = row["paused_at_utc"] if row else None
             found.append(
@@ -67,7 +67,7 @@ class SqliteQueueAdmin:
                     text_to_epoch(paused) if paused else None,
                     row["paused_by"] if row else None,
                     row["max_running"] if row else None,
-                    dict(depth[queue]),
+                    dict(by_queue[queue]),
                     self._insight.oldest_ready_s(now, queue),
                 )
             )

@@ -21,6 +21,7 @@ SELECT queue, type, outcome, sum(tasks)::bigint, sum(attempts)::bigint, sum(retr
             SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
               FROM task_stats
              WHERE span_s = span AND slot_utc >= low AND slot_utc < high
+               AND (%(only)s::text IS NULL OR outcome = %(only)s)
             OFFSET 0) AS slots  -- each stretch by the key, whatever the planner thinks of their number
         UNION ALL
         SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
