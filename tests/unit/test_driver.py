@@ -23,12 +23,12 @@ class Scene:
         self.journal: Any = SimpleNamespace(pending=0)
         self.steps: list[str] = []
         self.answer = 30.0
-        self.changed = False
+        self.changed = self.starved = False
         self.calm = threading.Event()
         self.stepped = threading.Event()
         self.driver = Driver(
             self.step, journal=self.journal, slots=self.slots, bell=self.bell, clock=SYSTEM_CLOCK,
-            changed=lambda: self.changed, calm=self.calm.set,
+            changed=lambda: self.changed, calm=self.calm.set, starved=lambda: self.starved,
         )  # fmt: skip
 
     def step(self) -> float:
@@ -62,6 +62,21 @@ def test_a_slots_thread_helps_when_it_has_run_dry(
     scene.journal.pending, scene.slots.waiting, scene.slots.busy = pending, waiting, busy
     scene.driver.help()
     assert bool(scene.steps) is helps
+
+
+@pytest.mark.parametrize("starved", [True, False])
+@pytest.mark.parametrize("where", ["between two tasks", "on the loop"])
+def test_whoever_frees_a_slot_that_the_last_step_missed_has_another_step_made(
+    scene: Scene, where: str, starved: bool
+) -> None:
+    """Its ending was written by that step already, so that nothing else would bring the next one before the poll."""
+    scene.starved = starved
+    if where == "on the loop":
+        scene.slots.on_idle()
+    else:
+        scene.driver.help()
+    assert scene.bell.rung is starved
+    assert scene.steps == []
 
 
 def test_nobody_helps_once_it_is_closed(scene: Scene) -> None:
