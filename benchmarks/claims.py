@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any, Protocol
 
 from benchmarks.harness import progress
 from prismq.domain.lease import Lease, LogLine, Settlement
@@ -66,10 +68,7 @@ class Scene:
     def exchange(self, strategy: SchedulingStrategy) -> float:
         """Settle what is held and claim as much again; seconds. What was taken is then put back in."""
         now = time.time()
-        batch = Batch(
-            [Settlement(held, TaskStatus.CLAIMED, TaskStatus.COMPLETED, now, now) for held in self._held],
-            [LogLine(held.task_id, now, "DEBUG", "queued → claimed → processing → completed") for held in self._held],
-        )
+        batch = ends(self._held, now)
         request = ClaimRequest("bench", BATCH, 60.0, strategy, None, lambda type_, _: type_ == "noop", self._rng)
         begin = time.perf_counter()
         answer = self.store.work.exchange(batch, request, now)
@@ -82,29 +81,64 @@ class Scene:
         return took
 
 
-def measure(folder: str, many: int, few: int, rounds: int, exchanges: int) -> dict[str, dict[str, list[float]]]:
+def ends(held: list[Lease], now: float) -> Batch:
+    """What it takes to complete these, with a log line each."""
+    return Batch(
+        [Settlement(lease, TaskStatus.CLAIMED, TaskStatus.COMPLETED, now, now) for lease in held],
+        [LogLine(lease.task_id, now, "DEBUG", "queued → claimed → processing → completed") for lease in held],
+    )
+
+
+Found = dict[str, dict[str, list[float]]]
+
+
+def measure(folder: str, many: int, few: int, rounds: int, exchanges: int) -> Found:
     """For each strategy and state: the median cost in front of `few`, of `many`, and their ratio."""
-    scenes = {}
-    for state in STATES:
-        progress(f"building {many:,} {state}")
-        scenes[state] = (Scene(Path(folder), state, few), Scene(Path(folder), state, many))
-    found: dict[str, dict[str, list[float]]] = {}
+
+    def scene(state: str, rows: int) -> Scene:
+        return Scene(Path(folder), state, rows)
+
+    return compared({state: pair(scene, state, few, many) for state in STATES}, rounds, exchanges)
+
+
+class Exchanging(Protocol):
+    """A scene of either engine."""
+
+    store: Any
+
+    def exchange(self, strategy: SchedulingStrategy) -> float:
+        """See Scene.exchange."""
+        ...
+
+
+Pair = tuple[Exchanging, Exchanging]
+
+
+def pair(scene: Callable[[str, int], Exchanging], state: str, few: int, many: int) -> Pair:
+    """Two scenes in one state, of few rows and of many."""
+    progress(f"building {many:,} {state}")
+    return scene(state, few), scene(state, many)
+
+
+def compared(scenes: Mapping[str, Pair], rounds: int, exchanges: int) -> Found:
+    """For each strategy and state: the median cost in the first of each pair, in the second, and their ratio."""
+    found: Found = {}
     for strategy in SchedulingStrategy:
         progress(f"claiming by {strategy}")
         took: dict[tuple[str, int], list[float]] = {}
         for number in range(rounds + 1):
-            for state in STATES:
+            for state, both in scenes.items():
                 for _ in range(exchanges):
                     # In turn, exchange by exchange: whatever disturbs one disturbs the other.
-                    for size, scene in enumerate(scenes[state]):
+                    for size, scene in enumerate(both):
                         seconds = scene.exchange(strategy)
                         if number:  # the first round only warms up
                             took.setdefault((state, size), []).append(seconds)
         found[strategy.value] = {}
-        for state in STATES:
+        for state in scenes:
             small, large = (statistics.median(took[state, size]) for size in (0, 1))
             found[strategy.value][state] = [small, large, large / small]
-    for pair in scenes.values():
-        for scene in pair:
+    for both in scenes.values():
+        for scene in both:
             scene.store.close()
     return found

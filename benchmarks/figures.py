@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.harness import progress
+from benchmarks.harness import Check, Figure, Section, progress, quantile
 from prismq.clock import SYSTEM_CLOCK
 from prismq.domain.sketch import Sketch
 from prismq.domain.times import epoch_to_text
@@ -166,6 +166,20 @@ VIEWS = (
     "v_queue_type_summary",
     "v_task_performance",
 )
+
+
+def tell(section: Section, found: dict[str, dict[str, list[tuple[float, float]]]], prefix: str = "") -> None:
+    """What `ask` found, as lines and targets of a section."""
+    for name, took in found["calls"].items():
+        wall, cpu = ([times[which] * 1e3 for times in took] for which in (0, 1))
+        p50, p95 = quantile(wall, 0.5), quantile(wall, 0.95)
+        note = f"p95 {p95:.2f} ms, of {len(took)}"
+        note += f"; processor time {quantile(cpu, 0.5):.2f} and {quantile(cpu, 0.95):.2f} ms"
+        section.figures.append(Figure(name, f"{p50:.2f} ms", note))
+        section.checks.append(Check(f"{prefix}{name}, p95", p95, at_most=25, unit="ms"))
+    for name, took in found["views"].items():
+        took_ms = quantile([wall for wall, _ in took], 0.5) * 1e3
+        section.figures.append(Figure(f"SELECT * FROM {name}", f"{took_ms:,.1f} ms"))
 
 
 def _read(store: Any, view: str) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import statistics
 import subprocess
@@ -108,6 +109,11 @@ def rate(sample: Sample) -> str:
 
 def median(values: Sequence[float]) -> float:
     return statistics.median(values)
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The smallest value that the fraction `q` of them does not exceed."""
+    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
 
 
 def middle(samples: Sequence[Sample]) -> Sample:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import count
 from pathlib import Path
@@ -16,7 +15,7 @@ import psutil
 
 from benchmarks.application import make
 from benchmarks.claims import STATES
-from benchmarks.figures import PER_MINUTE, QUEUES, TYPES, build
+from benchmarks.figures import PER_MINUTE, QUEUES, TYPES, build, tell
 from benchmarks.harness import (
     Check,
     Companion,
@@ -255,22 +254,8 @@ def figures(settings: Settings) -> Section:
         finally:
             worker.kill()
         section.figures.append(Figure("the worker meanwhile", rate(load), f"database of {_gib(path):.1f} GiB"))
-    for name, took in found["calls"].items():
-        wall, cpu = ([times[which] * 1e3 for times in took] for which in (0, 1))
-        p50, p95 = _quantile(wall, 0.5), _quantile(wall, 0.95)
-        note = f"p95 {p95:.2f} ms, of {len(took)}"
-        note += f"; processor time {_quantile(cpu, 0.5):.2f} and {_quantile(cpu, 0.95):.2f} ms"
-        section.figures.append(Figure(name, f"{p50:.2f} ms", note))
-        section.checks.append(Check(f"{name}, p95", p95, at_most=25, unit="ms"))
-    for name, took in found["views"].items():
-        section.figures.append(
-            Figure(f"SELECT * FROM {name}", f"{_quantile([wall for wall, _ in took], 0.5) * 1e3:,.1f} ms")
-        )
+    tell(section, found)
     return section
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
 
 
 def _gib(path: Path) -> float:

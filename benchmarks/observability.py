@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -27,6 +26,7 @@ from benchmarks.harness import (
     median,
     middle,
     progress,
+    quantile,
     rate,
     ratio,
     run_child,
@@ -146,16 +146,12 @@ def _log_calls(section: Section, settings: Settings, prefix: str, place: Places)
             finally:
                 busy.kill()
         for name, seconds in found.items():
-            p99s[name].append(_quantile(seconds, 0.99) * 1e3)
+            p99s[name].append(quantile(seconds, 0.99) * 1e3)
             if turn == settings.rounds - 1:
-                note = f"p99 {_quantile(seconds, 0.99) * 1e3:.2f} ms, the slowest {max(seconds) * 1e3:.1f} ms"
+                note = f"p99 {quantile(seconds, 0.99) * 1e3:.2f} ms, the slowest {max(seconds) * 1e3:.1f} ms"
                 who = "TaskLogger.log" if name == "log" else "a bare INSERT and its commit"
-                section.figures.append(Figure(who, f"{_quantile(seconds, 0.5) * 1e3:.2f} ms", note))
+                section.figures.append(Figure(who, f"{quantile(seconds, 0.5) * 1e3:.2f} ms", note))
     return Check(f"{prefix}TaskLogger.log while workers run, p99", median(p99s["log"]), at_most=1.0, unit="ms")
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,18 @@ from typing import Any
 
 from benchmarks.asgi import request
 from benchmarks.figures import build
-from benchmarks.harness import Check, Companion, Figure, Section, Settings, median, progress, run_child, workplace
+from benchmarks.harness import (
+    Check,
+    Companion,
+    Figure,
+    Section,
+    Settings,
+    median,
+    progress,
+    quantile,
+    run_child,
+    workplace,
+)
 from prismq import PrismQ
 from prismq.server import ServerSettings, create_app
 
@@ -66,27 +77,22 @@ def look(settings: Settings, name: str, engine: str, target: str) -> Section:
     try:
         worker.go()
         progress("asking")
-        found = run_child("routes", target=target, times=settings.size(10 * settings.rounds, 3))
+        found = run_child("routes", target=target, times=settings.size(30 * settings.rounds, 3))
     finally:
         worker.kill()
-    slowest = sorted(found, key=lambda name: -_p95(found[name]["wall"]))
+    slowest = sorted(found, key=lambda name: -quantile(found[name]["wall"], 0.95))
     for name in slowest:
         wall, cpu = found[name]["wall"], found[name]["cpu"]
-        note = f"median {median(wall) * 1e3:.1f} ms; processor p95 {_p95(cpu) * 1e3:.1f} ms"
-        section.figures.append(Figure(name, f"{_p95(wall) * 1e3:.1f} ms", note))
+        note = f"median {median(wall) * 1e3:.1f} ms; processor p95 {quantile(cpu, 0.95) * 1e3:.1f} ms"
+        section.figures.append(Figure(name, f"{quantile(wall, 0.95) * 1e3:.1f} ms", note))
     for what, names, most in (
         ("the slowest page or route", [n for n in slowest if n not in ("/metrics", "/health")], _PAGE_MS),
         ("/metrics", ["/metrics"], _METRICS_MS),
         ("/health", ["/health"], _HEALTH_MS),
     ):
-        p95 = max(_p95(found[name]["wall"]) for name in names)
+        p95 = max(quantile(found[name]["wall"], 0.95) for name in names)
         section.checks.append(Check(f"{engine}: {what}, p95", p95 * 1e3, at_most=most, unit="ms"))
     return section
-
-
-def _p95(values: list[float]) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
 
 
 def measure(target: str, times: int) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-from benchmarks.figures import PER_MINUTE, QUEUES, TYPES, ask
-from benchmarks.harness import Check, Companion, Figure, Sample, Section, Settings, progress, rate, run_child
+from benchmarks.figures import PER_MINUTE, QUEUES, TYPES, ask, tell
+from benchmarks.harness import Companion, Figure, Sample, Section, Settings, progress, rate, run_child
 from benchmarks.postgres.figures import build
 from benchmarks.postgres.server import Server, database
 from prismq.storage.open import open_store
@@ -42,18 +39,5 @@ def pg_figures(settings: Settings) -> Section:
         finally:
             worker.kill()
     section.figures.append(Figure("the worker meanwhile", rate(load)))
-    for name, took in found["calls"].items():
-        wall, cpu = ([times[which] * 1e3 for times in took] for which in (0, 1))
-        p50, p95 = _quantile(wall, 0.5), _quantile(wall, 0.95)
-        note = f"p95 {p95:.2f} ms, of {len(took)}"
-        note += f"; processor time {_quantile(cpu, 0.5):.2f} and {_quantile(cpu, 0.95):.2f} ms"
-        section.figures.append(Figure(name, f"{p50:.2f} ms", note))
-        section.checks.append(Check(f"PostgreSQL: {name}, p95", p95, at_most=25, unit="ms"))
-    for name, took in found["views"].items():
-        took_ms = _quantile([wall for wall, _ in took], 0.5) * 1e3
-        section.figures.append(Figure(f"SELECT * FROM {name}", f"{took_ms:,.1f} ms"))
+    tell(section, found, "PostgreSQL: ")
     return section
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]

@@ -7,15 +7,14 @@ import time
 from random import Random
 from typing import Any
 
-from benchmarks.claims import BATCH, PRIORITIES, READY, STATES
+from benchmarks.claims import BATCH, PRIORITIES, READY, STATES, Found, compared, ends, pair
 from benchmarks.harness import progress
 from prismq.clock import SYSTEM_CLOCK
-from prismq.domain.lease import Lease, LogLine, Settlement
+from prismq.domain.lease import Lease
 from prismq.domain.limits import CLAIM_BATCH_MAX, PRUNE_CHUNK
-from prismq.domain.status import TaskStatus
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.domain.task import NewTask
-from prismq.storage.contract import Batch, ClaimRequest, Retention
+from prismq.storage.contract import ClaimRequest, Retention
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.store import PostgresStore
 from prismq.worker.sweeper import Sweeper
@@ -72,7 +71,7 @@ class Scene:
         """Settle what is held and claim as much again; seconds. What was taken is then put back in."""
         now = time.time()
         request = ClaimRequest("bench", BATCH, 60.0, strategy, None, lambda type_, _: type_ == "noop", self._rng)
-        batch = _ends(self._held, now)
+        batch = ends(self._held, now)
         begin = time.perf_counter()
         answer = self.store.work.exchange(batch, request, now)
         took = time.perf_counter() - begin
@@ -85,41 +84,14 @@ class Scene:
         return took
 
 
-def _ends(held: list[Lease], now: float) -> Batch:
-    return Batch(
-        [Settlement(lease, TaskStatus.CLAIMED, TaskStatus.COMPLETED, now, now) for lease in held],
-        [LogLine(lease.task_id, now, "DEBUG", "queued → claimed → processing → completed") for lease in held],
-    )
-
-
-def measure(
-    urls: list[str], many: int, few: int, rounds: int, exchanges: int
-) -> dict[str, dict[str, tuple[float, float, float]]]:
+def measure(urls: list[str], many: int, few: int, rounds: int, exchanges: int) -> Found:
     """For each strategy and state: the median cost in front of `few`, of `many`, and their ratio."""
-    scenes = {}
-    for number, state in enumerate(STATES):
-        progress(f"building {many:,} {state}")
-        scenes[state] = (Scene(urls[2 * number], state, few), Scene(urls[2 * number + 1], state, many))
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for strategy in SchedulingStrategy:
-        progress(f"claiming by {strategy}")
-        took: dict[tuple[str, int], list[float]] = {}
-        for number in range(rounds + 1):
-            for state in STATES:
-                for _ in range(exchanges):
-                    # In turn, exchange by exchange: whatever disturbs one disturbs the other.
-                    for size, scene in enumerate(scenes[state]):
-                        seconds = scene.exchange(strategy)
-                        if number:  # the first round only warms up
-                            took.setdefault((state, size), []).append(seconds)
-        found[strategy.value] = {}
-        for state in STATES:
-            small, large = (statistics.median(took[state, size]) for size in (0, 1))
-            found[strategy.value][state] = (small, large, large / small)
-    for pair in scenes.values():
-        for scene in pair:
-            scene.store.close()
-    return found
+    left = iter(urls)
+
+    def scene(state: str, rows: int) -> Scene:
+        return Scene(next(left), state, rows)
+
+    return compared({state: pair(scene, state, few, many) for state in STATES}, rounds, exchanges)
 
 
 def churn(fresh: str, used: str, tasks: int, rounds: int, exchanges: int) -> dict[str, Any]:
@@ -157,14 +129,14 @@ def _work_through(store: PostgresStore, tasks: int) -> None:
         request = ClaimRequest(
             "bench", CLAIM_BATCH_MAX, 60.0, SchedulingStrategy.PRIORITY, None, lambda _, __: True, rng
         )
-        held = store.work.exchange(_ends(held, now), request, now).leases
+        held = store.work.exchange(ends(held, now), request, now).leases
         while store.upkeep.prune(at_once, now + 1.0) >= PRUNE_CHUNK:
             continue
         if number % 50_000 == 0:
             store.upkeep.book(now)
         if time.monotonic() >= look_at:  # as a supervisor's housekeeping does
             look_at = time.monotonic() + sweeper.step()
-    store.work.exchange(_ends(held, time.time()), None, time.time())
+    store.work.exchange(ends(held, time.time()), None, time.time())
 
 
 def _sizes(scene: Scene) -> dict[str, int]:

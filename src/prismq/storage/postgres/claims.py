@@ -19,6 +19,7 @@ from pydantic_core import from_json, to_json
 from prismq.domain.lease import Lease
 from prismq.domain.strategy import WEIGHT_COUNT_MAX, SchedulingStrategy, draw_classes
 from prismq.storage.contract import ClaimRequest
+from prismq.storage.lanes import open_routes
 from prismq.storage.postgres.database import Connection
 from prismq.storage.postgres.queries import query
 
@@ -60,7 +61,7 @@ class Lane(NamedTuple):
     @property
     def type(self) -> str:
         """Of a lane of one route."""
-        return parts_of(self.route or "")[0]
+        return type_of(self.route or "")
 
 
 class Usual(NamedTuple):
@@ -104,8 +105,10 @@ class Look:
         lanes: list[Lane] = []
         for queue, routes in by_queue.items():
             fitting = [route for route in routes if self._request.can_serve(*parts_of(route))]
-            if breakers and any(parts_of(route)[0] in breakers for route in fitting):
-                lanes.extend(_allowed(queue, fitting, breakers))
+            if breakers and any(type_of(route) in breakers for route in fitting):
+                lanes.extend(
+                    Lane(queue, route, probe=probe) for route, probe in open_routes(fitting, breakers, type_of)
+                )
             elif len(fitting) == len(routes):
                 lanes.append(Lane(queue, None))
             else:
@@ -146,17 +149,6 @@ class Look:
         return {queue: max(0, most - running.get(queue, 0)) for queue, most in self._limits.items()}
 
 
-def _allowed(queue: str, routes: list[str], breakers: dict[str, bool]) -> Iterator[Lane]:
-    """Lanes of types whose breaker is closed, and one for each type of which a task may be tried."""
-    for route in routes:
-        type_ = parts_of(route)[0]
-        if type_ not in breakers:
-            yield Lane(queue, route)
-        elif breakers[type_]:
-            breakers[type_] = False  # once, whatever the queues and the compatibilities of its tasks
-            yield Lane(queue, route, probe=True)
-
-
 def with_locked_probes(connection: Connection, lanes: list[Lane]) -> list[Lane]:
     """The lanes without those whose probe somebody else is taking just now; the others are ours until the commit."""
     types = sorted({lane.type for lane in lanes if lane.probe})
@@ -171,6 +163,11 @@ def take_probes(connection: Connection, request: ClaimRequest, wanted: Pick, now
     types = sorted({lane.type for lane in wanted.quotas if lane.probe})
     if types:
         connection.execute(_TAKE_PROBES, {"worker": request.worker_id, "types": types, "now": now, "until": until})
+
+
+def type_of(route: str) -> str:
+    """The type that a route stands for."""
+    return parts_of(route)[0]
 
 
 @lru_cache(maxsize=4096)

@@ -18,6 +18,7 @@ from prismq.domain.lease import Lease
 from prismq.domain.strategy import WEIGHT_COUNT_MAX, SchedulingStrategy, draw_classes
 from prismq.domain.times import epoch_to_text, text_to_epoch
 from prismq.storage.contract import ClaimRequest
+from prismq.storage.lanes import open_routes
 from prismq.storage.sqlite.books import Ledger
 from prismq.storage.sqlite.queries import query
 
@@ -67,8 +68,8 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
         routes = [route for (route,) in connection.execute(_READY_ROUTES, (queue,)).fetchall()]
         # A type written by hand may be a blob: nobody serves that.
         fitting = [route for route in routes if isinstance(route, str) and request.can_serve(*parts_of(route))]
-        if breakers and any(parts_of(route)[0] in breakers for route in fitting):
-            lanes.extend(_allowed(queue, fitting, breakers))
+        if breakers and any(type_of(route) in breakers for route in fitting):
+            lanes.extend(Lane(queue, route, probe=probe) for route, probe in open_routes(fitting, breakers, type_of))
         elif len(fitting) == len(routes) and routes:
             lanes.append(Lane(queue, None))
         else:
@@ -76,15 +77,9 @@ def find_lanes(connection: sqlite3.Connection, request: ClaimRequest) -> tuple[l
     return lanes, room
 
 
-def _allowed(queue: str, routes: list[str], breakers: dict[str, bool]) -> Iterator[Lane]:
-    """Lanes of types whose breaker is closed, and one for each type of which a task may be tried."""
-    for route in routes:
-        type_ = parts_of(route)[0]
-        if type_ not in breakers:
-            yield Lane(queue, route)
-        elif breakers[type_]:
-            breakers[type_] = False  # once, whatever the queues and the compatibilities of its tasks
-            yield Lane(queue, route, probe=True)
+def type_of(route: str) -> str:
+    """The type that a route stands for."""
+    return parts_of(route)[0]
 
 
 def parts_of(route: str) -> tuple[str, str]:
