@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -60,26 +60,38 @@ def gather(
     redis: RedisProbe | None = None,
     only: Sequence[str] | None = None,
     bins: bool = False,
+    memory: Memory | None = None,
 ) -> Facts:
     """Ask one thing after the other until `timeout_s` has passed; what is not known by then stays None.
 
     `only`: these fields. `bins`: with what percentiles are made of, and all that ended in the last day; a verdict needs
-    none of it but the day's dead letters. It is done in threads of its own, because a store that hangs hangs whoever
-    asks; such a thread ends when the store answers.
+    none of it but the day's dead letters. `memory`: what was asked of the past a moment ago serves again. It is done in
+    threads of its own, because a store that hangs hangs whoever asks; such a thread ends when the store answers.
     """
     now = clock.now()
     asked = {name: ask for name, ask in _questions(store, clock, now, bins).items() if only is None or name in only}
     # Side by side, for each takes about as long as the other.
-    parts = [
+    present, past = (
         _Asked({name: ask for name, ask in asked.items() if name in part}) for part in (asked.keys() - _PAST, _PAST)
-    ]
+    )
     cache = _Asked({} if redis is None else {"redis": redis})
-    for one in (*parts, cache):
-        one.start()
     # In real time, whatever the clock is: this is about a store that does not answer.
     deadline = SYSTEM_CLOCK.monotonic() + timeout_s
-    for one in (*parts, cache):
-        one.done.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
+    recalled = None if memory is None else memory.recall()
+    for one in (present, cache) if recalled is not None else (present, past, cache):
+        one.start()
+    _wait((present, cache), deadline)
+    failures = failures_of(present.found.get("depth"))
+    if recalled is not None and recalled.failures == failures:
+        past.found.update(recalled.found)
+        past.done.set()
+    else:
+        if recalled is not None:
+            past.start()
+        _wait([past], deadline)
+        if memory is not None and past.done.is_set() and past.error is None:
+            memory.keep(Recalled(failures, past.found.copy()))
+    parts = (present, past)
     answered = all(part.done.is_set() for part in parts)
     found = {name: value for part in parts for name, value in part.found.items()}
     error = next((part.error for part in parts if part.error is not None), None)
@@ -95,7 +107,44 @@ def gather(
     return replace(facts, **found, failure=failure, error=error if isinstance(error, PrismqError) else None)
 
 
+def _wait(asked: Iterable[_Asked], deadline: float) -> None:
+    for one in asked:
+        one.done.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
+
+
 _PAST = frozenset({"last_hour", "last_day", "space"})
+_RECALLED_S = 15.0
+
+
+class Recalled(NamedTuple):
+    """What was found of the past, and how many tasks lay in each queue as failures then."""
+
+    failures: Depth
+    found: dict[str, Any]
+
+
+class Memory:
+    """What was last found of the past, for a server that many ask how it is: of an hour, a moment changes nothing.
+
+    Not where tasks have failed since: that is asked for anew.
+    """
+
+    def __init__(self) -> None:
+        self._kept: Recalled | None = None
+        self._until = float("-inf")  # monotonic
+
+    def recall(self) -> Recalled | None:
+        """What was found, unless that was too long ago."""
+        return self._kept if SYSTEM_CLOCK.monotonic() < self._until else None
+
+    def keep(self, found: Recalled) -> None:
+        """Remember it."""
+        self._kept, self._until = found, SYSTEM_CLOCK.monotonic() + _RECALLED_S
+
+
+def failures_of(depth: Depth | None) -> Depth:
+    """Of the depth, what failed."""
+    return {key: tasks for key, tasks in (depth or {}).items() if key[2] in ("failed", "dead_letter") and tasks}
 
 
 def _questions(store: Store, clock: Clock, now: float, bins: bool) -> dict[str, Callable[[], Any]]:

@@ -13,7 +13,7 @@ from prismq.clock import Clock
 from prismq.domain.times import from_epoch
 from prismq.domain.words import duration, plural
 from prismq.observability.condition import HEARTBEAT_S, LIVE, Unserved, WorkerView, told, unserved, views
-from prismq.observability.facts import Facts, RedisProbe, gather
+from prismq.observability.facts import Facts, Memory, RedisProbe, gather
 from prismq.observability.window import DAY_S, HOUR_S, Window, window_of
 from prismq.storage.contract import QueueInfo, Store
 from prismq.version import __version__
@@ -130,13 +130,15 @@ def check_health(
     heartbeat_s: float = HEARTBEAT_S,
     limits: Limits = Limits(),
     timeout_s: float = TIMEOUT_S,
+    memory: Memory | None = None,
 ) -> Health:
     """Ask the store, and Redis where there is one, for at most `timeout_s`, and judge what was found.
 
-    `api_uptime_s`: seconds since the server started that asks; None where nobody serves. Never raises for a store
+    `api_uptime_s`: seconds since the server started that asks; None where nobody serves. `memory`: of one who asks
+    often. Never raises for a store
     that is away: that is the finding. What it costs does not grow with the number of tasks.
     """
-    facts = gather(store, clock, redis=redis, timeout_s=timeout_s)
+    facts = gather(store, clock, redis=redis, timeout_s=timeout_s, memory=memory)
     return assess(facts, api_uptime_s=api_uptime_s, heartbeat_s=heartbeat_s, limits=limits)
 
 

@@ -10,6 +10,7 @@ from prismq.app import PrismQ
 from prismq.config import load_settings
 from prismq.domain.errors import QueueDatabaseError
 from prismq.observability.exposition import render_metrics
+from prismq.observability.facts import Memory
 from prismq.observability.slo.report import Days
 from prismq.server.accounts import Accounts
 from prismq.server.live import Hub, look_at
@@ -39,6 +40,7 @@ class Services:
         self.hub = Hub(lambda: self.ask(look_at), listen=self._ear)
         self.redis_probe, self.redis_reader = redis_of(q)
         self.requests = RequestCounter()
+        self.past = Memory()
         self.prepared = False  # the database has been set up for a health check
         configured = load_settings()
         self._backup_dir = configured.worker.backup_dir

@@ -130,7 +130,12 @@ async def health_of(services: Services) -> judging.Health:
     # Not in the pool of the others: it asks in threads of its own, and answers while the pool is stuck.
     return await run_in_threadpool(
         lambda: judging.check_health(
-            q.store_as_it_is, q.clock, redis=redis, api_uptime_s=services.uptime_s, timeout_s=_TIMEOUT_S
+            q.store_as_it_is,
+            q.clock,
+            redis=redis,
+            api_uptime_s=services.uptime_s,
+            timeout_s=_TIMEOUT_S,
+            memory=services.past,
         )
     )
 
