@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from prismq.config.alerts import SloConfig
 from prismq.domain.errors import InvalidArgument
 from prismq.domain.promise import Promise
 from prismq.observability.remediation.by_hand import open_breaker
@@ -128,6 +129,20 @@ def test_advice_says_whether_what_serves_a_queue_is_enough(store: Store, clock: 
     assert told["wait_seconds"] is None
     assert told["slots_wanted"] > told["load_slots"] > 8
     assert report.to_dict()["together"]["slots_wanted"] >= told["slots_wanted"] - 1
+
+
+def test_what_the_settings_promise_goes_before_the_name(store: Store, clock: FakeClock) -> None:
+    promises = SloConfig(promises={"media": 7, "within_1_hour": {"target_seconds": 9, "objective": 0.999}}).promises
+    for queue in ("media", "within_1_hour", "within_5_minutes", "mail"):
+        _work(store, clock, queue, 1, 1.0)
+
+    report = advise(store, clock.now(), default=Promise(30.0), promises=promises)
+
+    assert {one.queues[0]: (*one.promise, one.promised_by) for one in report.queues} == {
+        "media": (7.0, 0.95, "setting"), "within_1_hour": (9.0, 0.999, "setting"),
+        "within_5_minutes": (300.0, 0.95, "name"), "mail": (30.0, 0.95, "setting"),
+    }  # fmt: skip
+    assert (report.all.promise, report.all.promised_by) == (Promise(7.0, 0.999), "setting")
 
 
 def test_an_empty_queue_is_no_reason_for_advice(store: Store, clock: FakeClock) -> None:

@@ -43,9 +43,10 @@ class Monitoring:
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{path} {parameters}: {error.read().decode(errors='replace')}") from None
 
-    def query(self, expression: str) -> list[Sample]:
-        """The value of an expression of PromQL now, series by series."""
-        data = self.get("/api/v1/query", query=expression)["data"]
+    def query(self, expression: str, at: float | None = None) -> list[Sample]:
+        """The value of an expression of PromQL now, or at a time in seconds since 1970, series by series."""
+        when = {} if at is None else {"time": repr(at)}
+        data = self.get("/api/v1/query", query=expression, **when)["data"]
         if data["resultType"] == "scalar":
             return [Sample({}, float(data["result"][1]))]
         return [Sample(one["metric"], float(one["value"][1])) for one in data["result"]]

@@ -129,6 +129,8 @@ def scene(folder: Path) -> Iterator[Scene]:
         ringing = stack.enter_context(alertmanager(kit / "alertmanager.yml", ears))
         watching = stack.enter_context(prometheus(kit / "prometheus.yml", eyes))
         found = Scene(q, QueueMetrics(q), watching, ringing, told, workers, server)
+        # What comes from now on comes while somebody looks.
+        watching.when("count(prismq_metrics_collect_seconds)", lambda value: value == 1)
         found.run(work=1, breaks=1, stumble=1, late=1)
         watching.when('sum(prismq_tasks_finished_total{queue=~"work|break|stumble|late"})', lambda value: value == 4)
         watching.when("count(task_queue:failure_rate)", lambda value: value == 1)

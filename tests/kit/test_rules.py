@@ -10,20 +10,19 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from prismq.config.alerts import SloConfig
 from prismq.observability.alerts.definitions import ALERTS, BY_NAME
 from prismq.observability.exposition.definitions import METRICS, Kind
 from prismq.observability.kit.alerting import FOREIGN, alert_groups
 from prismq.observability.kit.conditions import FIGURES, REASONS
 from prismq.observability.kit.grafana import grafana_kit
-from prismq.observability.kit.levels import level_group
 from prismq.observability.kit.options import KitOptions
-from prismq.observability.kit.prometheus import TOKEN_PLACEHOLDER, prometheus_kit
-from prismq.observability.kit.recording import recording_groups
+from prismq.observability.kit.prometheus import TOKEN_PLACEHOLDER, prometheus_kit, recorded
 from tests.helpers.packages import require
 
 OPTIONS = KitOptions(webhook="http://127.0.0.1:1/", slack_file="slack.url", backup_interval_s=3600)
-RECORDED = [rule for group in (*recording_groups(scrape_interval_s=15), level_group()) for rule in group.rules]
 RULES = [rule for group in alert_groups(OPTIONS) for rule in group["rules"]]
+RECORDED = [rule for group in recorded(OPTIONS, [rule["expr"] for rule in RULES]) for rule in group.rules]
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +326,10 @@ GIB = 1024**3
 _N = 120  # samples, one a minute
 _ACTIVE = 'prismq_workers{status="active"}'
 _LOST = f"prismq_task_leases_lost_total{{{_PAIR}}}"
+_CRASHES = f"prismq_task_crashes_max{{{_PAIR}}}"
+_CANARY = 'prismq_canary_waiting_seconds{queue="q"}'
+_TOLD = 'prismq_alert_instances{{alert="{}"}}'
+_PAGE = "prismq_metrics_collect_seconds"
 _WORKER = 'worker_id="a"'
 _SCHEDULE = 'schedule="nightly"'
 _OLDEST = "prismq_queue_oldest_ready_seconds"
@@ -349,6 +352,16 @@ def _schedule(due: int, succeeded: int, interval: int = 300) -> Series:
         f"prismq_schedule_last_success_timestamp_seconds{{{_SCHEDULE}}}": f"{succeeded}x{_N}",
         f"prismq_schedule_interval_seconds{{{_SCHEDULE}}}": f"{interval}x{_N}",
         f"prismq_schedule_paused{{{_SCHEDULE}}}": f"0x{_N}",
+    }
+
+
+def _running(seconds: int, *, others: int, pair: str = _PAIR) -> Series:
+    """A task that has run for so long; so many others ran for less than a second."""
+    return {
+        f"prismq_task_longest_run_seconds{{{pair}}}": f"{seconds}x{_N}",
+        f'prismq_task_run_seconds_bucket{{{pair},le="1.0"}}': f"{others}x{_N}",
+        f'prismq_task_run_seconds_bucket{{{pair},le="+Inf"}}': f"{others}x{_N}",
+        f"prismq_task_run_seconds_count{{{pair}}}": f"{others}x{_N}",
     }
 
 
@@ -406,7 +419,14 @@ CASES: dict[str, Case] = {
         _finished(f"0x{_N}", f"0x{_N}", f"5x25 6x{_N}"), _finished(f"0+5x{_N}", f"0+1x{_N}", f"5x{_N}")
     ),
     "LeasesLost": Case({_LOST: f"3x25 4x{_N}"}, {_LOST: f"3x{_N}"}),
-    "PoisonTask": Case({_LOST: f"3x15 4x10 5x{_N}"}, {_LOST: f"3x25 4x{_N}"}),
+    # One task twice; and eight tasks that were lost at once, each for the first time.
+    "PoisonTask": Case({_CRASHES: f"0x20 1x5 2x{_N}"}, {_LOST: f"0x25 8x{_N}", _CRASHES: f"0x25 1x{_N}"}),
+    # Of a thousand 99 in 100 ran for a second at most, and one has run for 61. Quiet: nobody knows yet how long they
+    # run; it has not run for a minute.
+    "TaskRunningLong": Case(
+        _running(61, others=1000),
+        {**_running(61, others=10), **_running(59, others=1000, pair='queue="q",type="u"')},
+    ),
     "NoActiveWorkers": Case(
         {_ACTIVE: f"0x{_N}", f"prismq_tasks_enqueued_total{{{_PAIR}}}": f"5x{_N}"},
         # A worker; and a queue that nobody has used.
@@ -420,6 +440,7 @@ CASES: dict[str, Case] = {
     # At 30 minutes, 1,800 s: due 400 s ago and every 300 s; due 200 s ago.
     "ScheduleMissed": Case(_schedule(1400, 1750), _schedule(1600, 1750)),
     "ScheduleFailing": Case(_schedule(1900, 1000), _schedule(1900, 1400)),
+    "CanaryFailed": Case({_CANARY: f"0x20 61x{_N}"}, {_CANARY: f"0x20 60x{_N}"}),
     "ErrorBudgetBurnFast": Case(_finished(f"0+80x{_N}", f"0+20x{_N}"), _finished(f"0+90x{_N}", f"0+10x{_N}"), at="70m"),
     "ErrorBudgetBurnSlow": Case(_finished(f"0+90x{_N}", f"0+10x{_N}"), _finished(f"0+96x{_N}", f"0+4x{_N}"), at="70m"),
     "DatabaseSlow": Case(
@@ -431,6 +452,8 @@ CASES: dict[str, Case] = {
     "DiskFillingUp": Case(_free(GIB // 2), _free(2 * GIB)),
     # On PostgreSQL the log may be large, and the disk is out of sight.
     "WalTooLarge": Case(_wal(GIB), _wal(GIB // 5)),
+    "DatabaseFault": Case({_TOLD.format("DatabaseFault"): f"1x{_N}"}, {_TOLD.format("DatabaseFault"): f"0x{_N}"}),
+    "BackupBroken": Case({_TOLD.format("BackupBroken"): f"1x{_N}"}, {_TOLD.format("BackupTooOld"): f"1x{_N}"}),
     "RedisDown": Case({"prismq_redis_up": f"0x{_N}"}, {"prismq_redis_up": f"1x{_N}"}),
     "BackupTooOld": Case(
         {"prismq_backup_last_success_timestamp_seconds": f"0x{3 * _N}"},
@@ -454,15 +477,26 @@ def test_every_alert_rule_has_its_case() -> None:
     assert set(CASES) == {rule["alert"] for rule in RULES} - {"ServerDown", "Watchdog"}
 
 
+def _identity(name: str) -> str:
+    """A selector of the labels that tell its instances apart, each with a value: inhibition asks for them."""
+    if name == "MetricsAbsent":  # what is not there says not whose it is
+        return ',service=""'
+    per = FIGURES[name](BY_NAME[name]).per if name in FIGURES else ()
+    # The levels of all queues together have no queue.
+    own = ("service", *(label for label in per if not name.startswith("ErrorBudgetBurn") or label != "queue"))
+    return "".join(f',{label}!=""' for label in own)
+
+
 def _case(name: str, figures: Series, at: str, *, fires: bool) -> Document:
-    here = figures if name.startswith("Metrics") else {**_HERE, **figures}
+    here = figures if name.startswith("Metrics") else {**_HERE, _PAGE: f"0.01x{_N}", **figures}
+    told = _identity(name) if fires else ""
     return {
         "name": f"{name} {'fires' if fires else 'is quiet'}",
         "interval": "1m",
         "input_series": _series(here),
         "promql_expr_test": [
             {
-                "expr": f'clamp_max(count(ALERTS{{alertname="{name}",alertstate="firing"}}), 1) or vector(0)',
+                "expr": f'clamp_max(count(ALERTS{{alertname="{name}",alertstate="firing"{told}}}), 1) or vector(0)',
                 "eval_time": at,
                 "exp_samples": [{"labels": "{}", "value": int(fires)}],
             }
@@ -483,6 +517,54 @@ def _firing(name: str, at: str, expected: int) -> Document:
         "eval_time": at,
         "exp_samples": [{"labels": "{}", "value": expected}],
     }
+
+
+# What comes in one scrape, at 25 minutes: 200 dead letters of a type that nobody has heard of.
+_FIRST: dict[str, Series] = {
+    "DeadLettersGrew": _finished("0", "0", "200"),
+    "HighFailureRate": _finished("0", "0", "200"),
+    "LeasesLost": {_LOST: "3"},
+    "ErrorBudgetBurnFast": _finished("0", "0", "200"),
+    "ErrorBudgetBurnSlow": _finished("0", "0", "200"),
+}
+
+
+@pytest.mark.parametrize("name", _FIRST)
+def test_a_type_that_comes_with_many_failures_is_told(kit: Path, name: str) -> None:
+    # A failure rate has to last for five minutes: here from the first scrape on, the second comes a minute later.
+    more, at = ("+10", "30m45s") if name == "HighFailureRate" else ("+0", "27m")
+    figures = {series: f"_x25 {value}{more if value != '0' else '+0'}x100" for series, value in _FIRST[name].items()}
+    _tests(kit, [_case(name, {**figures, _PAGE: "0.01x125"}, at, fires=True)], of=name)
+
+
+@pytest.mark.parametrize("name", _FIRST)
+@pytest.mark.parametrize("values", ["_x25 {}x100", "{}x15 stale _x8 {}x100"], ids=["it begins", "nobody answered"])
+def test_what_is_old_when_prometheus_looks_is_not_told(kit: Path, name: str, values: str) -> None:
+    """Whoever has just begun to look, or looks again, does not know when those were that are there."""
+    figures = {series: values.replace("{}", value) for series, value in _FIRST[name].items()}
+    figures[_PAGE] = values.replace("{}", "0.01")
+    cases = [_case(name, figures, f"{minute}m", fires=False) for minute in (26, 31, 36, 60, 90)]
+    _tests(kit, cases, of=name)
+
+
+def test_growth_is_exact_while_a_type_comes_and_one_server_takes_over_from_another(kit: Path) -> None:
+    """5 of an old type, and 7 of a new one."""
+    old, new = (f'prismq_tasks_finished_total{{queue="q",type="{name}",outcome="dead_letter"}}' for name in "on")
+    told = {
+        "one": {old: "100x60 stale", _PAGE: "1x60 stale"},
+        "two": {old: "_x62 102x10 105x30", new: "_x75 3x5 7x30", _PAGE: "_x62 1x50"},
+    }
+    series = [
+        {"series": _labelled(name, f'service="s",instance="{server}",job="task-queue"'), "values": values}
+        for server, figures in told.items()
+        for name, values in figures.items()
+    ]
+    check = {
+        "expr": 'sum by (type) (grown:tasks_finished_total{window="10m",outcome="dead_letter"})',
+        "eval_time": "22m",
+        "exp_samples": [{"labels": '{type="o"}', "value": 5}, {"labels": '{type="n"}', "value": 7}],
+    }
+    _tests(kit, [{"interval": "15s", "input_series": series, "promql_expr_test": [check]}], of="DeadLettersGrew")
 
 
 def test_an_alert_waits_keeps_on_and_ends_as_the_table_says(kit: Path) -> None:
@@ -532,6 +614,70 @@ def test_the_log_of_a_postgresql_server_may_be_large(kit: Path) -> None:
         of="WalTooLarge",
         every="1m",
     )
+
+
+def _starts(in_time: str, started: str) -> Series:
+    """Of a queue with a promise, and of one without."""
+    return {
+        'prismq_queue_starts_in_time_total{queue="within_5_minutes"}': in_time,
+        'prismq_task_wait_seconds_count{queue="within_5_minutes",type="a"}': started,
+        'prismq_task_wait_seconds_count{queue="within_5_minutes",type="b"}': started,
+        'prismq_task_wait_seconds_count{queue="q",type="a"}': "0+100x300",
+        _PAGE: "0.01x300",
+        "up": "1x300",
+    }
+
+
+@pytest.mark.parametrize(
+    ("in_time", "fires"),
+    [
+        # Of 20 a minute one starts late: 5 times what may be. Of 20 a minute five: 25 times.
+        ("0+19x300", 0),
+        ("0+15x300", 1),
+        # The promise was made stricter at 50 minutes: of what was before fewer were in time, of what is now all are.
+        ("0+20x50 500+20x250", 0),
+        # It was made softer.
+        ("0+19x50 1000+20x250", 0),
+    ],
+)
+def test_a_queue_that_breaks_its_promise_burns_its_budget(kit: Path, in_time: str, fires: int) -> None:
+    name = "ErrorBudgetBurnFast"
+    checks = [_firing(name, at, fires) for at in ("52m", "70m", "100m")]
+    checks.append(
+        {
+            "expr": f'count(ALERTS{{alertname="{name}",slo="start",queue="within_5_minutes"}}) or vector(0)',
+            "eval_time": "70m",
+            "exp_samples": [{"labels": "{}", "value": fires}],
+        }
+    )
+    series = _series(_starts(in_time, "0+10x300"))
+    _tests(kit, [{"interval": "1m", "input_series": series, "promql_expr_test": checks}], of=name, every="1m")
+
+
+def test_a_queue_may_have_an_objective_of_its_own(tmp_path: Path) -> None:
+    """One of 20 starts late, where 98 of 100 and where half are promised to start in time."""
+    promises = {"a.b": {"target_seconds": 60, "objective": 0.5}, "c": {"target_seconds": 60}}
+    options = KitOptions(slo=SloConfig(queue_objective=0.98, promises=promises))  # type: ignore[arg-type]
+    (tmp_path / "recording_rules.yml").write_text(prometheus_kit(options)["recording_rules.yml"])
+    figures: Series = {_PAGE: "1x20"}
+    for queue in ("a.b", "axb", "c"):
+        figures[f'prismq_queue_starts_in_time_total{{queue="{queue}"}}'] = "0+19x20"
+        figures[f'prismq_task_wait_seconds_count{{queue="{queue}",type="t"}}'] = "0+20x20"
+    check = {
+        "expr": 'round(sum by (queue) (slo:burn_rate{slo="start",window="5m"}), 0.0001)',
+        "eval_time": "20m",
+        "exp_samples": [
+            {"labels": f'{{queue="{queue}"}}', "value": value}
+            for queue, value in (("a.b", 0.1), ("axb", 2.5), ("c", 2.5))
+        ],
+    }
+    document = {
+        "rule_files": ["recording_rules.yml"],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": _series(figures), "promql_expr_test": [check]}],
+    }
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(document))
+    assert "SUCCESS" in promtool(tmp_path, "test", "rules", "tests.yml")
 
 
 def test_few_tasks_burn_no_budget(kit: Path) -> None:

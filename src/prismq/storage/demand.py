@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from prismq.domain.sizing import Demand
 from prismq.domain.sketch import Sketch, value_of
-from prismq.storage.contract import Outcomes, Store
+from prismq.storage.contract import Outcomes, QueueInfo, Store
 
 # The rate is the higher of these two, so that it rises at once and falls slowly; see Demand.
 RATE_WINDOWS_S = (60.0, 300.0)
@@ -25,14 +25,16 @@ class Service(NamedTuple):
     variability: float
 
 
-def demands(store: Store, now: float, *, queues: Collection[str] | None = None) -> dict[str, Demand]:
+def demands(
+    store: Store, now: float, *, queues: Collection[str] | None = None, known: Iterable[QueueInfo] | None = None
+) -> dict[str, Demand]:
     """The demand on every queue that holds or had a task lately, paused ones left out; `queues`: of these alone. What a
-    breaker keeps waiting does not wait for slots.
+    breaker keeps waiting does not wait for slots. `known`: what store.queues.all says, for who has asked it already.
 
     It costs three or four questions of the books, whose cost does not depend on how many tasks there are. A task that
     was enqueued for later counts as arrived when it was enqueued. Raises QueueDatabaseError.
     """
-    infos = {one.queue: one for one in store.queues.all(now)}
+    infos = {one.queue: one for one in (store.queues.all(now) if known is None else known)}
     rates: dict[str, float] = {}
     for window_s in RATE_WINDOWS_S:
         for queue, per_s in _rates(store, now, window_s).items():

@@ -9,18 +9,21 @@ from typing import NamedTuple
 
 from prismq.clock import Clock
 from prismq.domain.limits import METRIC_PAIRS_MAX, METRIC_QUEUES_MAX, METRIC_WORKERS_MAX
-from prismq.domain.promise import named_promise_s
-from prismq.domain.sketch import Sketch
+from prismq.domain.promise import NONE_GIVEN, Promises, own_promise
+from prismq.domain.sketch import Sketch, value_of
 from prismq.domain.status import TaskStatus
 from prismq.domain.times import to_epoch
 from prismq.observability.condition import HEARTBEAT_S, LIVE, NOT_CONSUMING, SILENT, WorkerView, unserved, views
 from prismq.observability.exposition.database import Slots, database_samples
+from prismq.observability.exposition.in_hand import in_hand_samples
 from prismq.observability.exposition.samples import Histogram, Labels, Samples, histogram_of
 from prismq.observability.exposition.steering import steering_samples
 from prismq.observability.exposition.system import system_samples
 from prismq.observability.exposition.upkeep import backup_samples, schedule_samples
+from prismq.observability.exposition.watching import alert_samples, canary_samples
 from prismq.storage.contract import Outcomes, QueueInfo, ReadyRoute, Store
 from prismq.version import __version__
+from prismq.worker.built_in import CANARY
 
 OTHER = "other"
 
@@ -107,9 +110,11 @@ def collect(
     backup_dir: str | None = None,
     slots: Slots | None = None,
     more: Iterable[Callable[[], Samples]] = (),
+    promises: Promises = NONE_GIVEN,
 ) -> Snapshot:
     """Read everything once. `heartbeat_s`: how often workers report, in seconds, to judge who is silent. `backup_dir`:
     see BackupFolder. `slots`: see database_samples. `more`: what only the process that answers knows.
+    `promises`: what the settings say of single queues.
 
     Raises QueueDatabaseError where the store cannot be read. Redis that does not answer is a figure, not an error.
     """
@@ -126,16 +131,22 @@ def collect(
     pairs = _Names(known, METRIC_PAIRS_MAX)
     names = _Names([*((queue,) for queue, _ in known), *((one.queue,) for one in queues)], METRIC_QUEUES_MAX)
 
-    samples.update(_tasks(totals, pairs))
+    groups = _sums(totals, pairs)
+    samples.update(_tasks(groups))
     samples.update(_depths(depth, pairs, names))
-    samples.update(_queues(queues, routes, depth, crew, names))
+    samples.update(_queues(queues, routes, depth, crew, names, promises))
+    samples.update(_in_time(groups, samples["prismq_queue_promise_seconds"]))
+    samples.update(in_hand_samples(store, now, depth, totals, pairs.kept, pairs.of))
     samples["prismq_scheduled_overdue_seconds"] = [((), 0.0 if due is None else max(0.0, now - due))]
     workers, left_out = _workers(crew)
     samples.update(workers)
     schedules, schedules_left_out = schedule_samples(store, now)
     samples.update(schedules)
     samples.update(backup_samples(store, clock, backup_dir))
-    samples.update(steering_samples(store, now))
+    samples.update(steering_samples(store, now, promises, queues))
+    samples.update(alert_samples(store, now))
+    if any(type_ == CANARY for _, type_ in known):
+        samples.update(canary_samples(store, now, names.of))
     for read in more:
         samples.update(read())
     samples.update(database_samples(store, response_s, slots))
@@ -152,12 +163,16 @@ def collect(
     return Snapshot(now, samples)
 
 
-def _tasks(totals: Iterable[Outcomes], pairs: _Names) -> Samples:
+def _sums(totals: Iterable[Outcomes], pairs: _Names) -> Mapping[Labels, _Sums]:
     groups: defaultdict[Labels, _Sums] = defaultdict(_Sums)
     for pair in pairs.kept:
         groups[pair] = _Sums()
     for one in totals:
         groups[pairs.of(one.queue, one.type)].add(one)
+    return groups
+
+
+def _tasks(groups: Mapping[Labels, _Sums]) -> Samples:
     samples: Samples = {
         name: [(pair, sums.tasks[outcome]) for pair, sums in groups.items()] for name, outcome in _COUNTED.items()
     }
@@ -175,6 +190,16 @@ def _tasks(totals: Iterable[Outcomes], pairs: _Names) -> Samples:
     return samples
 
 
+def _in_time(groups: Mapping[Labels, _Sums], promised: Iterable[tuple[Labels, float | Histogram]]) -> Samples:
+    # By the bins, as the service levels count: a promise need not be one of the histogram's boundaries.
+    found: list[tuple[Labels, float | Histogram]] = []
+    for name, seconds in promised:
+        if not isinstance(seconds, Histogram):
+            wait = Sketch.merged(text for pair, sums in groups.items() if pair[:1] == name for text in sums.wait)
+            found.append((name, sum(n for number, n in wait.bins.items() if value_of(number) <= seconds)))
+    return {"prismq_queue_starts_in_time_total": found}
+
+
 def _depths(depth: Depth, pairs: _Names, names: _Names) -> Samples:
     # What there is none of is 0 and not absent, so that a rule sees a queue run empty.
     by_queue = {(*name, status, band): 0 for name in names.kept for status in _STATUSES for band in _BANDS}
@@ -189,7 +214,12 @@ def _depths(depth: Depth, pairs: _Names, names: _Names) -> Samples:
 
 
 def _queues(
-    queues: Iterable[QueueInfo], routes: Iterable[ReadyRoute], depth: Depth, crew: list[WorkerView], names: _Names
+    queues: Iterable[QueueInfo],
+    routes: Iterable[ReadyRoute],
+    depth: Depth,
+    crew: list[WorkerView],
+    names: _Names,
+    promises: Promises,
 ) -> Samples:
     oldest, unserved_tasks = dict.fromkeys(names.kept, 0.0), dict.fromkeys(names.kept, 0)
     paused, limits = dict.fromkeys(names.kept, 0), {}
@@ -203,7 +233,7 @@ def _queues(
         name = names.of(alone.queue)
         unserved_tasks[name] = unserved_tasks.get(name, 0) + alone.tasks
     promised: list[tuple[Labels, float | Histogram]] = [
-        (name, seconds) for name in oldest if (seconds := named_promise_s(name[0])) is not None
+        (name, promise.target_s) for name in names.kept if (promise := own_promise(name[0], promises)) is not None
     ]
     return {
         "prismq_queue_oldest_ready_seconds": list(oldest.items()),

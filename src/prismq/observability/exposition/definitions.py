@@ -73,6 +73,20 @@ _TASKS = (
         "Attempts whose lease ran out or whose worker was lost, whatever became of the task.",
         _PAIR,
     ),
+    Metric(
+        "prismq_task_crashes_max",
+        _G,
+        "How often the one task was lost with its worker that was lost most often: of those that workers hold, and of "
+        "those that failed within the last hour. 0 where none was lost.",
+        _PAIR,
+    ),
+    Metric(
+        "prismq_task_longest_run_seconds",
+        _G,
+        "How long the attempt has run that was started first of those that run now; 0 where none runs.",
+        _PAIR,
+        "seconds",
+    ),
     Metric("prismq_task_snoozes_total", _C, "Attempts that put their task off without counting as one.", _PAIR),
     Metric("prismq_task_releases_total", _C, "Claimed tasks that a worker gave back unfinished as it stopped.", _PAIR),
     Metric(
@@ -134,10 +148,18 @@ _TASKS = (
     Metric(
         "prismq_queue_promise_seconds",
         _G,
-        "Within how many seconds the queue's name says that tasks start (within_5_minutes); absent where it says "
-        "nothing.",
+        "Within how many seconds the tasks of the queue are promised to start, by the settings ([slo].promises) or by "
+        "its name (within_5_minutes); absent where neither says it.",
         _QUEUE,
         "seconds",
+    ),
+    Metric(
+        "prismq_queue_starts_in_time_total",
+        _C,
+        "Attempts that started within prismq_queue_promise_seconds, of those that prismq_task_wait_seconds_count "
+        "counts; one within 2 % of the promise may be on either side. Absent where nothing is promised. After another "
+        "promise was made, what was before is counted by that one, too.",
+        _QUEUE,
     ),
     Metric("prismq_queue_paused", _G, "1 where the queue is paused.", _QUEUE),
     Metric(
@@ -189,6 +211,21 @@ _UPKEEP = (
         _G,
         "When the newest backup was made. Absent where there is none in the folder that the answering process knows.",
         (),
+        "seconds",
+    ),
+    Metric(
+        "prismq_canary_waiting_seconds",
+        _G,
+        "How long no canary task of the queue has been done although one was sent; 0 where the last one was. Absent "
+        "where none is sent.",
+        _QUEUE,
+        "seconds",
+    ),
+    Metric(
+        "prismq_canary_last_success_timestamp_seconds",
+        _G,
+        "When the last canary task of the queue was done; absent where none was yet.",
+        _QUEUE,
         "seconds",
     ),
     Metric("prismq_backup_size_bytes", _G, "How large that backup is.", (), "bytes"),
@@ -403,6 +440,13 @@ _SELF = (
         "workers and schedules that are left out.",
         ("label",),
     ),
+    Metric(
+        "prismq_alert_instances",
+        _G,
+        "How many things one of prismq's own alerts is about: those past its threshold, whether it fires yet or not, "
+        "as whoever evaluates them saw it within two minutes. 0 where nobody does.",
+        ("alert",),
+    ),
     Metric("prismq_metrics_collect_seconds", _G, "How long it took to collect these figures.", (), "seconds"),
 )
 
@@ -426,7 +470,7 @@ _STEERING = (
 GROUPS = {
     "task": "Tasks and queues",
     "worker": "Workers",
-    "upkeep": "Schedules and backups",
+    "upkeep": "Schedules, canaries and backups",
     "steering": "Scaling and remediation",
     "http": "The HTTP server",
     "system": "The machine that answers",

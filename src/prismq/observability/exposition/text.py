@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from prismq.clock import Clock
+from prismq.domain.promise import NONE_GIVEN, Promises
 from prismq.domain.times import from_epoch
 from prismq.observability.condition import HEARTBEAT_S
 from prismq.observability.exposition.collector import RedisReader, Snapshot, collect
@@ -66,6 +67,7 @@ def render_metrics(
     backup_dir: str | None = None,
     slots: Slots | None = None,
     more: Iterable[Callable[[], Samples]] = (),
+    promises: Promises = NONE_GIVEN,
 ) -> tuple[bytes, str]:
     """What `GET /metrics` answers: the body, and its content type. `accept`: the header of that name.
 
@@ -73,7 +75,14 @@ def render_metrics(
     """
     wanted = negotiate(accept)
     snapshot = collect(
-        store, clock, redis=redis, heartbeat_s=heartbeat_s, backup_dir=backup_dir, slots=slots, more=more
+        store,
+        clock,
+        redis=redis,
+        heartbeat_s=heartbeat_s,
+        backup_dir=backup_dir,
+        slots=slots,
+        more=more,
+        promises=promises,
     )
     return render(snapshot, wanted).encode(), wanted.content_type
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from prismq.observability.alerts.definitions import DAY_S, HOUR_S, MINUTE_S, Alert
-from prismq.observability.kit.promql import by, increase, on, once, rate, series, summed
+from prismq.observability.kit.promql import by, grown, on, once, series, summed
 from prismq.observability.kit.recording import ENDED, FAILED
 
 INSTANCE = "instance"
@@ -62,9 +62,10 @@ def _oldest(alert: Alert) -> Figure:
 
 def _backlog(alert: Alert) -> Figure:
     depth = summed(once("prismq_queue_tasks", _READY), "queue")
-    done = summed(rate("prismq_tasks_finished_total", ENDED, span(alert, "window_s")), "queue")
+    done = summed(grown("prismq_tasks_finished_total", ENDED, span(alert, "window_s")), "queue")
     return Figure(
-        f"{depth} / ({done} > 0)",  # where nothing is done the pace says nothing, and other alerts say why
+        # Where nothing is done the pace says nothing, and other alerts say why.
+        f"{depth} / ({done} / {said(alert, 'window_s')} > 0)",
         ("queue",),
         f"and {on('queue')} {depth} >= {said(alert, 'min_tasks')} "
         f"unless {on('queue')} {once('prismq_queue_paused')} == 1",
@@ -84,36 +85,50 @@ def _depth(alert: Alert) -> Figure:
 
 def _failures(alert: Alert) -> Figure:
     over = span(alert, "window_s")
-    failed = summed(rate("prismq_tasks_finished_total", FAILED, over), "queue")
-    ended = summed(rate("prismq_tasks_finished_total", ENDED, over), "queue")
-    many = summed(increase("prismq_tasks_finished_total", ENDED, over), "queue")
-    return Figure(f"{failed} / {ended}", ("queue",), f"and {on('queue')} {many} >= {said(alert, 'min_ended')}")
+    failed = summed(grown("prismq_tasks_finished_total", FAILED, over), "queue")
+    ended = summed(grown("prismq_tasks_finished_total", ENDED, over), "queue")
+    return Figure(f"{failed} / ({ended} >= {said(alert, 'min_ended')})", ("queue",))
 
 
 def _baseline(alert: Alert) -> Figure:
     now, before = span(alert, "window_s"), span(alert, "baseline_s")
     keys = ("queue", "type")
 
-    def share(over: str) -> str:
-        failed = summed(rate("prismq_tasks_finished_total", FAILED, over), *keys)
-        return f"({failed} / {summed(rate('prismq_tasks_finished_total', ENDED, over), *keys)})"
+    def share(over: str, at_least: str) -> str:
+        failed = summed(grown("prismq_tasks_finished_total", FAILED, over), *keys)
+        return f"({failed} / ({summed(grown('prismq_tasks_finished_total', ENDED, over), *keys)} {at_least}))"
 
-    many = summed(increase("prismq_tasks_finished_total", ENDED, now), *keys)
+    recent = share(now, f">= {said(alert, 'min_ended')}")
     return Figure(
-        f"{share(now)} / clamp_min({share(before)}, {said(alert, 'base_min')})",
+        f"({recent} >= {said(alert, 'min_rate')}) / clamp_min({share(before, '> 0')}, {said(alert, 'base_min')})",
         keys,
-        f"and {on(*keys)} {many} >= {said(alert, 'min_ended')} "
-        f"and {on(*keys)} {share(now)} >= {said(alert, 'min_rate')}",
     )
 
 
-def _grown(name: str, selector: str = "") -> Callable[[Alert], Figure]:
-    def figure(alert: Alert) -> Figure:
-        grown = summed(increase(name, selector, span(alert, "window_s")), "queue", "type")
-        # increase() guesses what it did not see: one is never less than one, and none is 0.
-        return Figure(f"round({grown})", ("queue", "type"))
+def _more(name: str, selector: str = "") -> Callable[[Alert], Figure]:
+    keys = ("queue", "type")
+    return lambda alert: Figure(summed(grown(name, selector, span(alert, "window_s")), *keys), keys)
 
-    return figure
+
+def _poison(alert: Alert) -> Figure:
+    return Figure(once("prismq_task_crashes_max"), ("queue", "type"))
+
+
+def _running_long(alert: Alert) -> Figure:
+    keys, over = ("queue", "type"), span(alert, "history_s")
+
+    def lately(name: str, *labels: str) -> str:
+        # Whoever did not look a day ago takes all that the queue has ever counted.
+        total, before = once(name), once(name, over=f"{{}} offset {over}")
+        return summed(f"({total} - ({before} or 0 * {total}))", *keys, *labels)
+
+    longest = once("prismq_task_longest_run_seconds")
+    usual = f"histogram_quantile(0.99, {lately('prismq_task_run_seconds_bucket', 'le')})"
+    return Figure(
+        f"({longest} >= {said(alert, 'min_run_s')}) / clamp_min({usual}, 0.001)",
+        keys,
+        f"and {on(*keys)} {lately('prismq_task_run_seconds_count')} >= {said(alert, 'min_completed')}",
+    )
 
 
 # -- workers and schedules
@@ -161,6 +176,10 @@ def _failing(alert: Alert) -> Figure:
     )
 
 
+def _canary(alert: Alert) -> Figure:
+    return Figure(once("prismq_canary_waiting_seconds"), ("queue",))
+
+
 # -- service levels
 
 
@@ -168,10 +187,11 @@ def _burn(alert: Alert) -> Figure:
     long, short = span(alert, "long_s"), span(alert, "short_s")
     rates = 'slo:burn_rate{window="%s"}'
     few = f'slo:events{{window="{long}"}} < {said(alert, "min_events")}'
+    keys = ("slo", "queue")  # the levels of all queues together have no queue
     return Figure(
-        f"max {by('slo')} ({rates % long})",
-        ("slo",),
-        f"and {on('slo')} {rates % short} > {number(alert.threshold)} unless {on('slo')} {few}",
+        f"max {by(*keys)} ({rates % long})",
+        keys,
+        f"and {on(*keys)} {rates % short} > {number(alert.threshold)} unless {on(*keys)} {few}",
     )
 
 
@@ -205,6 +225,12 @@ def _redis(alert: Alert) -> Figure:
     return Figure(f"min {by()} ({series('prismq_redis_up')})", ())
 
 
+def _told(alert: Alert) -> Figure:
+    # What takes long to find out prismq's own alerts find out, now and then; who is told, Alertmanager decides.
+    selector = f'alert="{alert.name}"'
+    return Figure(f"max {by()} ({series('prismq_alert_instances', selector)})", ())
+
+
 def _backup(alert: Alert) -> Figure:
     # The interval is the workers' setting, which the kit was made with.
     return Figure(f"((time() - {once('prismq_backup_last_success_timestamp_seconds')}) / BACKUP_INTERVAL_S)", ())
@@ -217,14 +243,16 @@ FIGURES: Mapping[str, Callable[[Alert], Figure]] = {
     "HighQueueDepth": _depth,
     "HighFailureRate": _failures,
     "FailureRateAboveBaseline": _baseline,
-    "DeadLettersGrew": _grown("prismq_tasks_finished_total", 'outcome="dead_letter"'),
-    "LeasesLost": _grown("prismq_task_leases_lost_total"),
-    "PoisonTask": _grown("prismq_task_leases_lost_total"),
+    "DeadLettersGrew": _more("prismq_tasks_finished_total", 'outcome="dead_letter"'),
+    "LeasesLost": _more("prismq_task_leases_lost_total"),
+    "PoisonTask": _poison,
+    "TaskRunningLong": _running_long,
     "NoActiveWorkers": _none_active,
     "WorkerUnhealthy": _silent,
     "WorkerNotConsuming": _not_consuming,
     "ScheduleMissed": _missed,
     "ScheduleFailing": _failing,
+    "CanaryFailed": _canary,
     "ErrorBudgetBurnFast": _burn,
     "ErrorBudgetBurnSlow": _burn,
     "DatabaseSlow": _of_server("prismq_database_response_seconds"),
@@ -232,17 +260,14 @@ FIGURES: Mapping[str, Callable[[Alert], Figure]] = {
     "DiskAlmostFull": _disk_free,
     "DiskFillingUp": _disk_free,
     "WalTooLarge": _wal,
+    "DatabaseFault": _told,
     "RedisDown": _redis,
     "BackupTooOld": _backup,
+    "BackupBroken": _told,
 }
 
 REASONS: Mapping[str, str] = {
-    "TaskRunningLong": "how long each task has run is in the database; a series for each would have no bound",
-    "CanaryFailed": "the canary is a task of prismq's own alerts; here the burn rates and OldestTaskOverTarget see a "
-    "broken path",
     "DatabaseUnreachable": "the page of metrics cannot be had then: MetricsUnreachable fires",
-    "DatabaseFault": "the doctor reads too much of the database for it to be a metric",
-    "BackupBroken": "only reading a whole backup shows it",
     "AlertChannelFailing": "it is about prismq's own channels; Alertmanager tells of its own by its metrics",
 }
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from prismq.observability.kit.alerting import alert_groups
+from prismq.observability.kit.dashboards import DASHBOARDS
 from prismq.observability.kit.layout import document, laid_out
 from prismq.observability.kit.levels import level_group
 from prismq.observability.kit.options import KitOptions
 from prismq.observability.kit.promql import JOB, SERVICE
-from prismq.observability.kit.recording import recording_groups
+from prismq.observability.kit.recording import Group, growth_group, recording_groups
 
 RECORDING, ALERTS = "recording_rules.yml", "alert_rules.yml"
 TOKEN_PLACEHOLDER = "put the token of a viewer here: prismq tokens create prometheus\n"  # noqa: S105 - it says how
@@ -18,7 +20,7 @@ TOKEN_PLACEHOLDER = "put the token of a viewer here: prismq tokens create promet
 
 def prometheus_kit(options: KitOptions) -> dict[str, str]:
     """Every file, by its path within the kit's folder."""
-    groups = [*recording_groups(scrape_interval_s=options.scrape_interval_s), level_group(options.slo)]
+    alerts = alert_groups(options)
     recording = {
         "groups": [
             {
@@ -32,15 +34,25 @@ def prometheus_kit(options: KitOptions) -> dict[str, str]:
                     for rule in group.rules
                 ],
             }
-            for group in groups
+            for group in recorded(options, (rule["expr"] for group in alerts for rule in group["rules"]))
         ]
     }
     return {
         "prometheus.yml": document(_configuration(options), "Configuration of Prometheus, 2.42 or later."),
         RECORDING: document(recording, "Recording rules; docs/prometheus.md says what each of them means."),
-        ALERTS: document({"groups": alert_groups(options)}, "Alert rules; each names its runbook."),
+        ALERTS: document({"groups": alerts}, "Alert rules; each names its runbook."),
         "alertmanager.yml": document(_alertmanager(options), "Configuration of Alertmanager: who is told what, when."),
     }
+
+
+def recorded(options: KitOptions, alerts: Iterable[str] = ()) -> list[Group]:
+    """Every group of recording rules: for the expressions of the alerts, for the dashboards, and for people."""
+    groups = [*recording_groups(scrape_interval_s=options.scrape_interval_s), level_group(options.slo)]
+    shown = (
+        query.expression for one in DASHBOARDS for row in one.rows for panel in row.panels for query in panel.queries
+    )
+    asked = (rule.expression for group in groups for rule in group.rules)
+    return [growth_group((*asked, *alerts, *shown)), *groups]
 
 
 def _configuration(options: KitOptions) -> dict[str, Any]:
@@ -63,9 +75,10 @@ def _configuration(options: KitOptions) -> dict[str, Any]:
 
 # -- Alertmanager
 
-# Whoever wakes up for the first need not hear of the second, where the labels are the same.
+# Whoever wakes up for the first need not hear of the second, where the labels are the same. What is absent has none.
 _MUTES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("MetricsUnreachable", "ServerDown|MetricsAbsent", (SERVICE,)),
+    ("MetricsUnreachable", "MetricsAbsent", ()),
+    ("MetricsUnreachable", "ServerDown", (SERVICE,)),
     (
         "NoActiveWorkers",
         "QueueUnserved|OldestTaskOverTarget|BacklogGrowing|HighQueueDepth|ScheduleMissed|ScheduleFailing|ErrorBudgetBurn.*",
@@ -73,7 +86,7 @@ _MUTES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("QueueUnserved", "OldestTaskOverTarget|BacklogGrowing", (SERVICE, "queue")),
     ("OldestTaskOverTarget", "BacklogGrowing", (SERVICE, "queue")),
-    ("ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", (SERVICE, "slo")),
+    ("ErrorBudgetBurnFast", "ErrorBudgetBurnSlow", (SERVICE, "slo", "queue")),
     ("PoisonTask", "LeasesLost", (SERVICE, "queue", "type")),
     ("HighFailureRate", "FailureRateAboveBaseline|DeadLettersGrew", (SERVICE, "queue")),
     ("DiskAlmostFull", "DiskFillingUp|WalTooLarge", (SERVICE, "instance")),
@@ -111,7 +124,7 @@ def _alertmanager(options: KitOptions) -> dict[str, Any]:
             {
                 "source_matchers": [f'alertname = "{louder}"'],
                 "target_matchers": [f'alertname =~ "{quieter}"'],
-                "equal": list(equal),
+                **({"equal": list(equal)} if equal else {}),
             }
             for louder, quieter, equal in _MUTES
         ],

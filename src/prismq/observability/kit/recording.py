@@ -8,9 +8,10 @@ times its length, so that their rate() is the share on average. Such a rule adds
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from prismq.observability.kit.promql import JOB, by, on, once, rate, ratio, series, summed
+from prismq.observability.kit.promql import JOB, by, grown, growth, growths_in, on, once, rate, ratio, series, summed
 
 FAILED = 'outcome=~"failed|dead_letter"'
 COMPLETED = 'outcome="completed"'
@@ -33,18 +34,18 @@ class Group(NamedTuple):
     rules: tuple[Recording, ...]
 
 
-def _grown(name: str, share: str) -> str:
+def _integral(name: str, share: str) -> str:
     """The integral of a share over time: what it was, and the share times the seconds since."""
     return f"{name} + (time() - timestamp({name})) * {share} or 0 * {share}"
 
 
 def _tasks() -> Group:
-    ended = summed(rate("prismq_tasks_finished_total", ENDED))
-    attempts = summed(rate("prismq_task_wait_seconds_count"))
+    ended = summed(grown("prismq_tasks_finished_total", ENDED))
+    attempts = summed(grown("prismq_task_wait_seconds_count"))
     shares = {
-        "failure": (summed(rate("prismq_tasks_finished_total", FAILED)), ended, "of the tasks that end, fail"),
-        "retry": (summed(rate("prismq_finished_task_retried_total")), ended, "of the tasks that end, were retried"),
-        "timeout": (summed(rate("prismq_task_timeouts_total")), attempts, "of the attempts that end, timed out"),
+        "failure": (summed(grown("prismq_tasks_finished_total", FAILED)), ended, "of the tasks that end, fail"),
+        "retry": (summed(grown("prismq_finished_task_retried_total")), ended, "of the tasks that end, were retried"),
+        "timeout": (summed(grown("prismq_task_timeouts_total")), attempts, "of the attempts that end, timed out"),
     }
     rules = [
         Recording(
@@ -64,15 +65,15 @@ def _tasks() -> Group:
             Recording(share, ratio(part, whole), f"Which part {meaning}, over 5 minutes; 0 where none ends."),
             Recording(
                 f"task_queue:{name}_rate",
-                _grown(f"task_queue:{name}_rate", share),
+                _integral(f"task_queue:{name}_rate", share),
                 f"rate() of it: which part {meaning}, on average over the window.",
             ),
         ]
-    run_s, runs = (summed(rate(f"prismq_task_run_seconds_{what}")) for what in ("sum", "count"))
+    run_s, runs = (summed(grown(f"prismq_task_run_seconds_{what}")) for what in ("sum", "count"))
     rules += [
         Recording(
             "task_queue:processing_time_seconds_bucket",
-            summed(once("prismq_task_run_seconds_bucket", over="increase({}[5m])"), "le"),
+            summed(grown("prismq_task_run_seconds_bucket"), "le"),
             "The run times of the last 5 minutes: give it to histogram_quantile() as it is.",
         ),
         Recording(
@@ -270,6 +271,22 @@ def _upkeep() -> Group:
                 f"({success} or schedule:last_success_timestamp_seconds) and {on('schedule')} {known}",
                 "When the schedule last succeeded, as long as anybody looked; absent where it never did.",
             ),
+        ),
+    )
+
+
+def growth_group(expressions: Iterable[str]) -> Group:
+    """The growths that these expressions ask for. Each is evaluated once, whoever asks."""
+    return Group(
+        "prismq_growth",
+        tuple(
+            Recording(
+                asked.record,
+                growth(asked),
+                "By how much the counter grew within the window.",
+                (("window", asked.window),),
+            )
+            for asked in growths_in(expressions)
         ),
     )
 

@@ -12,12 +12,11 @@ from prismq.observability.kit.dashboards.parts import (
     rate_of,
 )
 from prismq.observability.kit.panels import Dashboard, Panel, Query, Row
+from prismq.observability.kit.promql import grown
 
 
 def _in_an_hour(title: str, name: str, selector: str, meaning: str, page: str = "failures") -> Panel:
-    labels = ("service", "queue", "type", *(("outcome",) if "outcome" in selector else ()))
-    grown = f"max by ({', '.join(labels)}) (increase({name}{{{selector}}}[1h]))"
-    expression = f"topk(20, round(sum by (queue, type) ({grown})) > 0)"
+    expression = f"topk(20, sum by (queue, type) ({grown(name, selector, '1h')}) > 0)"
     return Panel(title, (Query(expression),), "short", meaning, "table", width=HALF, page=page)
 
 
@@ -55,10 +54,8 @@ ERRORS = Dashboard(
                     "Failure rate by queue",
                     (
                         Query(
-                            rate_of("prismq_tasks_finished_total", f"{OF_QUEUE},{FAILED}", "queue", window="5m")
-                            + " / ("
-                            + rate_of("prismq_tasks_finished_total", f"{OF_QUEUE},{ENDED}", "queue", window="5m")
-                            + " > 0)",
+                            f"sum by (queue) ({grown('prismq_tasks_finished_total', f'{OF_QUEUE},{FAILED}')}) / "
+                            f"(sum by (queue) ({grown('prismq_tasks_finished_total', f'{OF_QUEUE},{ENDED}')}) > 0)",
                             "{{queue}}",
                         ),
                     ),
@@ -120,10 +117,8 @@ ERRORS = Dashboard(
                     "Attempts per task",
                     (
                         Query(
-                            rate_of("prismq_finished_task_attempts_total", OF_QUEUE, "queue", window="5m")
-                            + " / ("
-                            + rate_of("prismq_tasks_finished_total", OF_QUEUE, "queue", window="5m")
-                            + " > 0)",
+                            f"sum by (queue) ({grown('prismq_finished_task_attempts_total', OF_QUEUE)}) / "
+                            f"(sum by (queue) ({grown('prismq_tasks_finished_total', OF_QUEUE)}) > 0)",
                             "{{queue}}",
                         ),
                     ),

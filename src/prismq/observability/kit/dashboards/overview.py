@@ -14,6 +14,7 @@ from prismq.observability.kit.dashboards.parts import (
     stat,
 )
 from prismq.observability.kit.panels import GREEN, RED, YELLOW, Dashboard, Panel, Query, Row
+from prismq.observability.kit.promql import grown
 
 OVERVIEW = Dashboard(
     "prismq-overview",
@@ -122,11 +123,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Waiting time",
-                    quantiles(
-                        "max by (service, queue, type, le) (rate(prismq_task_wait_seconds_bucket{"
-                        + OF_QUEUE
-                        + "}[5m]))"
-                    ),
+                    quantiles(grown("prismq_task_wait_seconds_bucket", OF_QUEUE)),
                     "s",
                     "How long attempts waited from when they were ready to their start.",
                 ),
@@ -176,7 +173,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Error budget burn rate",
-                    (Query('max by (slo) (slo:burn_rate{<S>,window="1h"})', "{{slo}}"),),
+                    (Query('max by (slo, queue) (slo:burn_rate{<S>,window="1h"})', "{{slo}} {{queue}}"),),
                     "short",
                     "How many times faster than it may each service level uses up its error budget, over an "
                     "hour. At 1 the budget of 30 days lasts 30 days.",

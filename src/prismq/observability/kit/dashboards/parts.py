@@ -21,10 +21,10 @@ NONE_GOOD: Steps = ((None, GREEN), (1.0, RED))
 ANY_GOOD: Steps = ((None, RED), (1.0, GREEN))
 
 
-def rate_of(name: str, selector: str, *by: str, window: str = "$__rate_interval") -> str:
+def rate_of(name: str, selector: str, *by: str) -> str:
     """How fast a counter of tasks grows in a second, each series once, whichever server tells it."""
     labels = ("service", "queue", "type", *(("outcome",) if "finished_total" in name else ()))
-    return f"sum by ({', '.join(by)}) (max by ({', '.join(labels)}) (rate({name}{{{selector}}}[{window}])))"
+    return f"sum by ({', '.join(by)}) (max by ({', '.join(labels)}) (rate({name}{{{selector}}}[$__rate_interval])))"
 
 
 def quantiles(buckets: str) -> tuple[Query, ...]:
