@@ -41,6 +41,39 @@ def test_enough_slots_end_with_0(cli: Cli, q: PrismQ) -> None:
     assert "that is enough" in answer.out or "fewer would do" in answer.out
 
 
+def test_the_settings_promise_goes_before_the_target(cli: Cli, q: PrismQ) -> None:
+    (cli.folder / "prismq.toml").write_text("[slo]\npromises = { mail = 7 }\n")
+    _busy(q)
+
+    [mail] = cli("scale", "advice", "--json", "--target", "1h").json["queues"]
+
+    assert (mail["target_wait_seconds"], mail["target_from"]) == (7, "setting")
+    assert 'prismq_queue_promise_seconds{queue="mail"} 7.0' in cli("metrics").out
+
+
+def test_where_nothing_ended_it_says_that_nobody_knows_how_long_tasks_take(cli: Cli, q: PrismQ) -> None:
+    q.enqueue("add", {})
+    q.store.upkeep.book(q.clock.now())
+
+    answer = cli("scale", "simulate", "--slots", 4, "--last", "1h")
+    words = " ".join(answer.out.split())
+    assert "1 task came in the last 1 h and none has ended" in words
+    assert "how long one takes is not known" in words
+    assert "look further back with --last 7d" in words
+    assert "100.00%" not in words
+    assert "--last" not in cli("scale", "simulate", "--slots", 4, "--last", "7d").out
+    [found] = cli("scale", "simulate", "--slots", 4, "--json").json
+    assert (found["tasks"], found["service_seconds"], found["part_within_target"]) == (1, None, None)
+
+
+@pytest.mark.parametrize("last", ["1m", "8d"])
+def test_a_time_that_cannot_be_replayed_is_named_with_what_can(cli: Cli, q: PrismQ, last: str) -> None:
+    answer = cli("scale", "simulate", "--slots", 4, "--last", last)
+
+    assert answer.code == 2
+    assert f"--last takes a time from 10m to 7d, such as 2h or 1d; not '{last}'" in " ".join(answer.err.split())
+
+
 def test_an_unused_queue_has_nothing_to_measure(cli: Cli, q: PrismQ) -> None:
     assert "nothing to measure" in cli("scale", "advice").out
     assert cli("scale", "advice", "--json").json["queues"] == []

@@ -31,7 +31,7 @@ def test_a_worker_runs_with_the_settings_in_effect(cli: Cli, app_file: str, runs
     assert cli("worker", app_file).code == 0
     [(reference, config, rest)] = runs
     assert (reference, config) == (app_file, WorkerConfig())
-    assert rest == {"database": None, "log_level": "INFO", "log_json": False}
+    assert rest == {"database": None, "log_level": "INFO", "log_json": False, "promises": {}}
 
 
 def test_every_option_reaches_the_worker(cli: Cli, app_file: str, runs: list[Any]) -> None:
@@ -48,7 +48,14 @@ def test_every_option_reaches_the_worker(cli: Cli, app_file: str, runs: list[Any
         heartbeat_interval_seconds=5, poll_interval_seconds=0.5, shutdown_grace_seconds=60, prefetch=7, worker_id="me",
         capabilities={"region": "eu"}, only_known=False, max_tasks_per_process=100, max_memory_mb=256, hints=False,
     )  # fmt: skip
-    assert rest == {"database": "x.db", "log_level": "DEBUG", "log_json": True}
+    assert rest == {"database": "x.db", "log_level": "DEBUG", "log_json": True, "promises": {}}
+
+
+def test_what_the_settings_promise_reaches_the_supervisor(cli: Cli, app_file: str, runs: list[Any]) -> None:
+    (cli.folder / "prismq.toml").write_text("[slo]\npromises = { media = 7 }\n")
+    cli("worker", app_file)
+    [(_, _, rest)] = runs
+    assert {queue: one.target_seconds for queue, one in rest["promises"].items()} == {"media": 7}
 
 
 def test_options_win_over_the_environment_and_that_over_the_file(

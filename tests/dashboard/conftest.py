@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from prismq import PrismQ
-from tests.server.conftest import Site, engine, q, stack
+from tests.server.conftest import Site, busy, engine, q, stack
 
-__all__ = ["engine", "q", "site", "stack"]
+__all__ = ["busy", "engine", "q", "site", "stack"]
 
 
 @pytest.fixture

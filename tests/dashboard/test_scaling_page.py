@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
+
 import pytest
 
 from prismq import PrismQ
-from tests.helpers.builders import a_report, a_task, a_worker, claim, complete
+from tests.helpers.builders import a_task
 from tests.helpers.clock import FakeClock
 from tests.server.conftest import Site
-
-
-@pytest.fixture
-def busy(q: PrismQ, clock: FakeClock) -> PrismQ:
-    """A minute of 300 tasks of 4 s on a queue, one of them still waiting, and a worker of 8 slots."""
-    store = q.store
-    clock.advance(60 - clock.now() % 60)
-    store.workers.register(a_worker("w1", slots=8), clock.now())
-    store.workers.heartbeat(a_report("w1", slots=8, busy=3), clock.now())
-    for _ in range(300):
-        store.inbox.enqueue(a_task(queue="within_30_seconds"), clock.now())
-    for lease in claim(store, clock, limit=299):
-        complete(store, clock, lease, started_at=clock.now() - 4)
-    clock.advance(20)
-    return q
 
 
 def test_the_page_shows_advice_and_replays(busy: PrismQ, site: Site) -> None:
@@ -34,6 +22,31 @@ def test_the_page_shows_advice_and_replays(busy: PrismQ, site: Site) -> None:
     assert "Done after the day" not in plain
     assert "Done after the day" in asked
     assert "grows" in asked
+
+
+def test_the_page_has_the_promise_of_the_settings(
+    busy: PrismQ, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prismq.toml").write_text("[slo]\npromises = { within_30_seconds = 7 }\n")
+    monkeypatch.chdir(tmp_path)
+
+    page = Site(busy, stack).anonymous.get("/scaling").text
+
+    assert "95 % within 7 s" in page
+    assert "95 % within 30 s" not in page
+
+
+def test_a_day_in_which_nothing_ended_is_not_replayed_as_if_tasks_took_no_time(
+    q: PrismQ, site: Site, clock: FakeClock
+) -> None:
+    for _ in range(3):
+        q.store.inbox.enqueue(a_task(), clock.now())
+    q.store.upkeep.book(clock.now())
+
+    page = site.anonymous.get("/scaling", params={"slots": "4"}).text
+
+    assert "3 tasks came in the last day and none has ended" in page
+    assert "100.0 %" not in page
 
 
 def test_the_page_of_a_queue_that_nobody_used_says_so(site: Site) -> None:

@@ -15,6 +15,7 @@ from prismq import PrismQ
 from prismq.client.tokens import create_token
 from prismq.domain.account import Role
 from prismq.server import ServerSettings, create_app
+from tests.helpers.builders import a_report, a_task, a_worker, claim, complete
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import ENGINES, Engine
 
@@ -94,3 +95,18 @@ def site(q: PrismQ, stack: ExitStack) -> Site:
 def client(site: Site) -> TestClient:
     """Anybody on loopback, where no token was made: an admin."""
     return site.anonymous
+
+
+@pytest.fixture
+def busy(q: PrismQ, clock: FakeClock) -> PrismQ:
+    """A minute of 300 tasks of 4 s on a queue, one of them still waiting, and a worker of 8 slots."""
+    store = q.store
+    clock.advance(60 - clock.now() % 60)
+    store.workers.register(a_worker("w1", slots=8), clock.now())
+    store.workers.heartbeat(a_report("w1", slots=8, busy=3), clock.now())
+    for _ in range(300):
+        store.inbox.enqueue(a_task(queue="within_30_seconds"), clock.now())
+    for lease in claim(store, clock, limit=299):
+        complete(store, clock, lease, started_at=clock.now() - 4)
+    clock.advance(20)
+    return q

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
+
 import pytest
 from starlette.testclient import TestClient
 
 from prismq import PrismQ
 from prismq.domain.account import Role
-from tests.helpers.builders import a_report, a_task, a_worker, claim, complete
+from prismq.domain.task import TaskFilter
+from prismq.storage.contract import Schedule
+from tests.helpers.builders import a_task, a_worker
 from tests.helpers.clock import FakeClock
 from tests.server.conftest import Site
-
-
-@pytest.fixture
-def busy(q: PrismQ, clock: FakeClock) -> PrismQ:
-    """A minute of 300 tasks of 4 s on a queue, one of them still waiting, and a worker of 8 slots."""
-    store = q.store
-    clock.advance(60 - clock.now() % 60)
-    store.workers.register(a_worker("w1", slots=8), clock.now())
-    store.workers.heartbeat(a_report("w1", slots=8, busy=3), clock.now())
-    for _ in range(300):
-        store.inbox.enqueue(a_task(queue="within_30_seconds"), clock.now())
-    for lease in claim(store, clock, limit=299):
-        complete(store, clock, lease, started_at=clock.now() - 4)
-    clock.advance(20)
-    return q
 
 
 def test_advice_is_given_for_each_queue_and_for_all_together(busy: PrismQ, client: TestClient) -> None:
@@ -40,14 +30,90 @@ def test_advice_is_given_for_each_queue_and_for_all_together(busy: PrismQ, clien
 
 def test_an_autoscaler_reads_one_number(busy: PrismQ, client: TestClient) -> None:
     all_ = client.get("/api/v1/scaling/slots").json()
+    busy.store.queues.limit("other", 3)
     named = client.get("/api/v1/scaling/slots", params={"queue": ["within_30_seconds", "other"]}).json()
     other = client.get("/api/v1/scaling/slots", params={"queue": "other"}).json()
 
     assert all_["slots_wanted"] == named["slots_wanted"] > 8
     assert (all_["waiting"], all_["oldest_ready_seconds"]) == (1, 20)
-    assert other == {
-        "queues": [], "slots_wanted": 1, "slots_now": 8, "waiting": 0, "running": 0, "oldest_ready_seconds": 0.0
-    }  # fmt: skip
+    assert (other["slots_wanted"], other["waiting"], other["oldest_ready_seconds"]) == (1, 0, 0.0)
+
+
+def configured(q: PrismQ, stack: ExitStack, folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> TestClient:
+    """A client of a server with these settings."""
+    (folder / "prismq.toml").write_text(text)
+    monkeypatch.chdir(folder)
+    return Site(q, stack, dashboard=False).anonymous
+
+
+def test_the_settings_promise_goes_before_the_name(
+    busy: PrismQ, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: TestClient
+) -> None:
+    told = configured(
+        busy, stack, tmp_path, monkeypatch,
+        "[slo]\npromises = { within_30_seconds = { target_seconds = 0.5, objective = 0.9999 } }\n",
+    )  # fmt: skip
+    [queue] = told.get("/api/v1/scaling").json()["queues"]
+    before, after = (one.get("/api/v1/scaling/slots").json()["slots_wanted"] for one in (client, told))
+    page = told.get("/metrics").text
+
+    assert (queue["target_wait_seconds"], queue["target_part"], queue["target_from"]) == (0.5, 0.9999, "setting")
+    assert after > before
+    assert f"prismq_slots_wanted {after}" in page
+    assert 'prismq_queue_promise_seconds{queue="within_30_seconds"} 0.5' in page
+
+
+def test_a_queue_that_is_none_is_not_at_rest(busy: PrismQ, client: TestClient) -> None:
+    answer = client.get("/api/v1/scaling/slots", params={"queue": ["within_30_seconds", "within_30_second"]})
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "there is no queue 'within_30_second'" in answer.json()["detail"]
+    assert "Did you mean 'within_30_seconds'?" in answer.json()["detail"]
+
+
+def test_a_queue_that_has_had_no_task_yet_is_one_where_somebody_names_it(
+    q: PrismQ, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    client = configured(
+        q, stack, tmp_path, monkeypatch,
+        "[slo]\npromises = { promised = 60 }\n[worker]\nqueues = ['served']\nshed = { shed = { max_waiting = 9 } }\n"
+        "[alerts]\ncanary_queues = ['mine']\n",
+    )  # fmt: skip
+    q.store.workers.register(a_worker("w1", queues='["media"]'), clock.now())
+    q.store.workers.register(a_worker("w2"), clock.now())  # serves every queue, and so names none
+    q.store.schedules.declare(Schedule("hourly", "0 * * * *", "UTC", "latest", a_task(queue="ticks")), clock.now())
+    q.store.queues.pause("paused", "ada", clock.now())
+
+    found = {
+        queue: client.get("/api/v1/scaling/slots", params={"queue": queue}).status_code
+        for queue in ("promised", "served", "shed", "mine", "media", "ticks", "paused", "nope")
+    }
+
+    assert found.pop("nope") == 404
+    assert set(found.values()) == {200}, found
+
+
+def test_a_queue_whose_tasks_are_all_gone_is_still_one(q: PrismQ, client: TestClient, clock: FakeClock) -> None:
+    q.store.inbox.enqueue(a_task(queue="once"), clock.now())
+    q.store.upkeep.book(clock.now())
+    q.store.tasks.delete(TaskFilter(queue="once"))
+    clock.advance(10 * 86_400)
+
+    answer = client.get("/api/v1/scaling/slots", params={"queue": "once"})
+
+    assert (answer.status_code, answer.json()["slots_wanted"]) == (200, 1)
+
+
+def test_a_replay_without_a_service_time_has_no_figures(q: PrismQ, client: TestClient, clock: FakeClock) -> None:
+    q.store.inbox.enqueue(a_task(), clock.now())
+    q.store.upkeep.book(clock.now())
+
+    [found] = client.get("/api/v1/scaling/simulation", params={"slots": 4}).json()["items"]
+
+    unknown = ("service_seconds", "wait_p50_seconds", "part_within_target", "utilization", "drain_seconds")
+    assert found["tasks"] == 1
+    assert {found[name] for name in unknown} == {None}
 
 
 def test_a_day_is_replayed_with_each_size(busy: PrismQ, client: TestClient) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prismq.config.alerts import AlertsConfig, ChannelConfig
-from prismq.domain.errors import ConfigurationError
-from prismq.observability.alerts.definitions import ALERTS, GROUPS, Comparison, Severity
+from prismq.domain.errors import ConfigurationError, InvalidArgument
+from prismq.observability.alerts.definitions import ALERTS, GROUPS, MUTES, Comparison, Severity
 from prismq.observability.alerts.evaluation import GAP_S, INSTANCES_MAX, evaluate
-from prismq.observability.alerts.matching import matches
+from prismq.observability.alerts.matching import check_silence, matches, muting
 from prismq.observability.alerts.measures import MEASURES, Measure
 from prismq.observability.alerts.routing import Manners, with_notices
 from prismq.observability.alerts.rules import Rule, in_words, rules_of
+from prismq.observability.kit.options import KitOptions
+from prismq.observability.kit.prometheus import prometheus_kit
 from prismq.storage.contract.alerts import FIRING, PENDING, RESOLVED, AlertRecord
 
 STEP_S = 15.0
@@ -129,6 +133,18 @@ def test_words_are_put_in_once_and_whatever_stands_in_a_name_stays() -> None:
     assert change.record.summary == "{value}: 11 tasks of 10 tasks {threshold} {nonsense}"
 
 
+def test_the_words_of_an_alert_that_ends_are_those_of_when_it_was() -> None:
+    rule, known, told = a_rule(for_s=0, keep_s=30), [], []
+    for number, value in enumerate([20, 25, 8, 0, 0, 0]):
+        found = [Measure({"queue": "q"}, value, f"look {number}")]
+        [change] = evaluate([rule], {"R": found}, known, number * STEP_S)
+        known = [_numbered(change.record, 1)]
+        told.append((change.record.state, change.record.value, change.record.summary))
+    assert [one[2] for one in told] == ["q: 20 tasks of 10 tasks look 0", *["q: 25 tasks of 10 tasks look 1"] * 5]
+    assert [one[1] for one in told] == [20, 25, 8, 0, 0, 0]
+    assert [one[0] for one in told] == [FIRING] * 5 + [RESOLVED]
+
+
 def test_every_built_in_alert_is_measured_and_makes_sense() -> None:
     assert {one.name for one in ALERTS} == set(MEASURES)
     assert len({one.name for one in ALERTS}) == len(ALERTS)
@@ -151,6 +167,10 @@ def test_every_built_in_alert_is_measured_and_makes_sense() -> None:
             "prismq_queue_tasks has no label 'type'",
         ),
         ({"own_rules": {"Mine": {"metric": "prismq_task_run_seconds", "threshold": 1}}}, "is a histogram"),
+        (
+            {"own_rules": {"Mine": {"metric": "prismq_queue_tasks", "threshold": 1, "summary": "{valeu} in {queue}"}}},
+            "the summary has {valeu}, and nothing is called so. Did you mean 'value'? It may have {value}, ",
+        ),
         ({"own_rules": {"PoisonTask": {"metric": "prismq_build_info", "threshold": 1}}}, "of a built-in alert"),
     ],
 )
@@ -158,6 +178,93 @@ def test_a_rule_that_cannot_be_is_named_with_what_would_be_right(settings: dict[
     with pytest.raises(ConfigurationError) as caught:
         rules_of(AlertsConfig(**settings))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["runbooks.md", "ftp://a.b/c", "https://a.b/c#d", "https://a.b/c d", "https:///c"])
+def test_an_address_of_the_runbooks_that_no_heading_can_follow_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="runbooks_url"):
+        AlertsConfig(runbooks_url=url)
+
+
+def test_every_rule_leads_to_its_runbook_and_one_of_ones_own_to_none() -> None:
+    own = {"Mine": {"metric": "prismq_workers", "threshold": 1}}
+    rules = rules_of(AlertsConfig(runbooks_url="https://a.b/c", own_rules=own))
+    assert {one.runbook for one in rules} == {None, *(f"https://a.b/c#{alert.name.lower()}" for alert in ALERTS)}
+
+
+def an_alert(rule: str, state: str = FIRING, **labels: str) -> AlertRecord:
+    return AlertRecord(rule, labels, "page", state, 1.0, 0.0, "", "", 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "louder", "muted"),
+    [
+        (an_alert("QueueUnserved", queue="a"), an_alert("NoActiveWorkers"), True),
+        (an_alert("QueueUnserved", queue="a"), an_alert("NoActiveWorkers", PENDING), False),
+        (an_alert("QueueUnserved", queue="a"), an_alert("NoActiveWorkers", RESOLVED), False),
+        (an_alert("QueueUnserved", PENDING, queue="a"), an_alert("NoActiveWorkers"), False),
+        (an_alert("NoActiveWorkers"), an_alert("QueueUnserved", queue="a"), False),
+        (an_alert("BacklogGrowing", queue="a"), an_alert("QueueUnserved", queue="a"), True),
+        (an_alert("BacklogGrowing", queue="a"), an_alert("QueueUnserved", queue="b"), False),
+        (an_alert("DeadLettersGrew", queue="a", type="t"), an_alert("HighFailureRate", queue="a"), True),
+        (an_alert("LeasesLost", queue="a", type="t"), an_alert("PoisonTask", queue="a", type="u"), False),
+        (an_alert("DiskFillingUp"), an_alert("DiskAlmostFull"), True),
+        (an_alert("PoisonTask", queue="a", type="t"), an_alert("NoActiveWorkers"), False),
+    ],
+)
+def test_an_alert_is_kept_back_by_the_one_it_follows_from(
+    record: AlertRecord, louder: AlertRecord, muted: bool
+) -> None:
+    assert muting(record, [record, louder]) == (louder if muted else None)
+
+
+def test_nothing_keeps_back_what_keeps_it_back() -> None:
+    def reached(rule: str) -> set[str]:
+        return set(MUTES.get(rule, ())).union(*(reached(one) for one in MUTES.get(rule, ())))
+
+    assert all(rule not in reached(rule) for rule in MUTES)
+    assert {rule for rule, quieter in MUTES.items() for rule in (rule, *quieter)} <= {one.name for one in ALERTS}
+
+
+def test_alertmanager_keeps_back_the_same() -> None:
+    document = yaml.safe_load(prometheus_kit(KitOptions())["alertmanager.yml"])
+    found: dict[str, set[str]] = {}
+    for rule in document["inhibit_rules"]:
+        [louder], [quieter] = ([re.search('"(.*)"', one)[1] for one in rule[key]]
+                               for key in ("source_matchers", "target_matchers"))  # fmt: skip
+        found[louder] = {one.name for one in ALERTS if re.fullmatch(quieter, one.name)}
+    assert {louder: quieter for louder, quieter in found.items() if quieter} == MUTES
+
+
+KNOWN = {"NoActiveWorkers": (), "QueueUnserved": ("queue",), "PoisonTask": ("queue", "type")}
+
+
+@pytest.mark.parametrize(
+    ("matchers", "words"),
+    [
+        ({}, "a silence names what it is about"),
+        ({"rule": "Nope"}, "there is no alert 'Nope'."),
+        ({"rule": "QueueUnserve"}, "Did you mean 'QueueUnserved'?"),
+        ({"rule": "Quue*"}, "there is no alert 'Quue*'"),
+        ({"foo": "bar"}, "no alert has a label 'foo'. A silence may name queue, rule, severity, type"),
+        ({"rul": "QueueUnserved"}, "no alert has a label 'rul'. Did you mean 'rule'?"),
+        ({"rule": "NoActiveWorkers", "queue": "mail"}, "no alert NoActiveWorkers has a label 'queue'."),
+        ({"rule": "*", "severity": "pager"}, "there is no severity 'pager'. Did you mean 'page'?"),
+    ],
+)
+def test_a_silence_that_can_match_nothing_is_refused(matchers: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_silence(matchers, 60, KNOWN)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "matchers",
+    [{"rule": "*"}, {"queue": "not there yet"}, {"rule": "Queue*", "queue": "ma*"}, {"type": "a", "severity": "p?ge"},
+     {"rule": "*", "type": "a"}],
+)  # fmt: skip
+def test_a_silence_that_may_match_something_is_taken(matchers: dict[str, str]) -> None:
+    check_silence(matchers, 60, KNOWN)
 
 
 @pytest.mark.parametrize(

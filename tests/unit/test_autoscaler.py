@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prismq import PrismQ
 from prismq.config import WorkerConfig
+from prismq.config.alerts import SloConfig
 from prismq.domain.errors import ConfigurationError
 from prismq.domain.promise import Promise
 from prismq.domain.status import TaskStatus
 from prismq.storage.contract import Batch
 from prismq.worker.autoscaler import EVERY_S, Autoscaler, Bounds, Layout, Steadier, layout_for
 from prismq.worker.settings import bounds_of, first_layout
+from prismq.worker.supervisor import Supervisor
 from tests.helpers.builders import a_report, a_request, a_task, a_worker, settlement
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import SqliteEngine, sqlite_engine
@@ -229,6 +232,28 @@ def test_slots_grow_within_a_process_before_there_are_more(engine: SqliteEngine,
 
     assert plant.layouts["site0"].processes == 1
     assert plant.layouts["site0"].slots >= 22
+
+
+def test_the_settings_promise_of_a_queue_is_what_a_supervisor_scales_to(
+    engine: SqliteEngine, clock: FakeClock, tmp_path: Path
+) -> None:
+    config = WorkerConfig(max_processes=8, concurrency=4, target_wait_seconds=3600)
+    promises = SloConfig(promises={"work": 30}).promises
+    for _ in range(30):
+        engine.store.inbox.enqueue(a_task(queue="work"), clock.now())
+    for lease in engine.store.work.exchange(Batch(), a_request("w", limit=10), clock.now()).leases:
+        ended = settlement(lease, TaskStatus.COMPLETED, clock.now() + 60, started_at=clock.now())
+        engine.store.work.exchange(Batch(settlements=[ended]), None, clock.now())
+    clock.advance(600)  # nothing comes any more, and twenty minutes of work wait
+    found = []
+    with PrismQ(tmp_path / "unused.db") as q, q.rewired(engine.store, clock):
+        for given in ({}, {"promises": promises}):
+            supervisor = Supervisor(q, "app:q", config, database=None, log_level="INFO", log_json=False, **given)
+            supervisor._autoscaler.step()
+            decision = supervisor._autoscaler.decision
+            found.append(None if decision is None else decision.layout.total)
+
+    assert found == [None, 8]  # four slots have it done within the hour, and not within half a minute
 
 
 # -- settings

@@ -82,6 +82,28 @@ def test_a_stretch_in_which_nothing_ended_has_the_times_of_the_whole_day() -> No
     assert replay(day, 1, Random(1)).drain_s > 4000
 
 
+def test_where_nothing_ended_nobody_knows_how_long_tasks_take() -> None:
+    for nothing in (None, _of()):
+        found = replay([Stretch(0.0, 600.0, 100, nothing)], 1, Random(1))
+
+        assert found.is_unknown
+        assert (found.tasks, found.service_s, found.wait_p50_s, found.kept) == (100, None, None, None)
+        assert (found.utilisation, found.waiting_max, found.drain_s) == (None, None, None)
+
+
+def test_the_service_time_is_told_as_it_was_replayed() -> None:
+    found = replay([Stretch(0.0, 600.0, 1000, _of(2.0, 4.0))], 50, Random(1))
+
+    assert not found.is_unknown
+    assert found.service_s == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_stretch_whose_times_cannot_be_read_has_those_of_the_whole_day() -> None:
+    day = [Stretch(0.0, 600.0, 100, _of()), Stretch(600.0, 600.0, 1, _of(60.0))]
+
+    assert replay(day, 1, Random(1)).drain_s == pytest.approx(101 * 60 - 1200, rel=0.1)
+
+
 def test_an_empty_day_has_no_waits() -> None:
     found = replay([Stretch(0.0, 600.0, 0, None)], 8, Random(1))
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prismq.config.alerts import SloConfig
 from prismq.domain.errors import InvalidArgument
-from prismq.domain.promise import Promise, named_promise_s, promise_of
+from prismq.domain.promise import Promise, named_promise_s, own_promise, promise_of, strictest
 from prismq.domain.queueing import part_within
 from prismq.domain.sizing import Demand, drain_s, size_for, together, wait_with
 
@@ -35,6 +36,30 @@ def test_a_queue_that_promises_nothing_has_the_setting() -> None:
     assert promise_of("default", Promise(5, 0.99)) == Promise(5, 0.99)
     assert promise_of("within_1_hour", Promise(5, 0.99)) == Promise(3600, 0.99)
     assert promise_of("default") == Promise(60.0, 0.95)
+
+
+def test_a_setting_goes_before_the_name_and_that_before_the_default() -> None:
+    promises = SloConfig(
+        promises={"media": 7, "within_1_hour": {"target_seconds": 10, "objective": 0.999}, "lax": 1e6}
+    ).promises
+
+    assert promise_of("media", Promise(5, 0.9), promises) == Promise(7, 0.9)
+    assert promise_of("within_1_hour", Promise(5, 0.9), promises) == Promise(10, 0.999)
+    assert promise_of("within_2_hours", Promise(5, 0.9), promises) == Promise(7200, 0.9)
+    assert promise_of("mail", Promise(5, 0.9), promises) == Promise(5, 0.9)
+    assert own_promise("mail", promises) is None
+
+
+@pytest.mark.parametrize(("objective", "part"), [(0.000001, 0.5), (0.999999, 0.9999)])
+def test_an_objective_that_no_formula_takes_is_the_nearest_that_it_does(objective: float, part: float) -> None:
+    promises = SloConfig(promises={"a": {"target_seconds": 1, "objective": objective}}).promises
+
+    assert own_promise("a", promises) == Promise(1, part)
+
+
+def test_the_strictest_promise_holds_for_all() -> None:
+    assert strictest([Promise(5, 0.9), Promise(60, 0.99)]) == Promise(5, 0.99)
+    assert strictest([], Promise(5, 0.9)) == Promise(5, 0.9)
 
 
 @pytest.mark.parametrize(("target_s", "part"), [(0, 0.9), (-1, 0.9), (1e9, 0.9), (5, 0.3), (5, 1.0), (math.nan, 0.9)])

@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
                 redis=redis,
                 heartbeat_s=worker.heartbeat_interval_seconds,
                 backup_dir=worker.backup_dir,
+                promises=call.settings.slo.promises,
             )
             text = render(found, Format(wanted))
         sys.stdout.write(text.rstrip("\n") + "\n")

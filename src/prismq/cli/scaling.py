@@ -26,7 +26,14 @@ Queues = Annotated[
 ]
 Target = Annotated[
     str,
-    typer.Option("--target", metavar="TIME", help="What queues promise whose names say nothing (within_5_minutes)."),
+    typer.Option(
+        "--target",
+        metavar="TIME",
+        help="What queues promise that have no promise by [slo].promises or by name (within_5_minutes).",
+    ),
+]
+Within = Annotated[
+    str, typer.Option("--target", metavar="TIME", help="The wait that counts as kept, in the column WITHIN.")
 ]
 Part = Annotated[
     float, typer.Option("--part", metavar="PART", help="The part of the tasks that the promise is for, 0.5 to 0.9999.")
@@ -43,7 +50,7 @@ def advice(call: Call, queue: Queues = None, target: Target = "60s", part: Part 
 
     promise = _promise(target, part)
     with call.queue() as q:
-        report = advise(q.store, q.clock.now(), default=promise, queues=queue)
+        report = advise(q.store, q.clock.now(), default=promise, promises=call.settings.slo.promises, queues=queue)
     wanting = [one for one in report.queues if one.verdict == "more"]
     if call.as_json:
         output.print_json(report.to_dict())
@@ -94,7 +101,7 @@ def simulate(
     queue: Queues = None,
     last: Annotated[str, typer.Option("--last", metavar="TIME", help="How far back to look, at most 7d.")] = "1d",
     growth: Annotated[float, typer.Option("--growth", help="So many times as many tasks.")] = 1.0,
-    target: Target = "60s",
+    target: Within = "60s",
     part: Part = 0.95,
     seed: Annotated[int, typer.Option("--seed", help="Of the random arrivals.")] = 0,
 ) -> None:
@@ -105,15 +112,25 @@ def simulate(
     """
     from random import Random
 
-    from prismq.observability.scaling.simulator import day_of, replay
+    from prismq.observability.scaling.simulator import SECONDS_MAX, STEP_S, day_of, replay
 
     promise = _promise(target, part)
     seconds = options.seconds_of(last, "--last")
+    if not STEP_S <= seconds <= SECONDS_MAX:
+        usage(f"--last takes a time from {STEP_S / 60:g}m to {SECONDS_MAX / 86_400:g}d, such as 2h or 1d; not {last!r}")
     with call.queue() as q:
         day = day_of(q.store, q.clock.now(), seconds=seconds, queues=queue)
     found = [replay(day, size, Random(seed), promise=promise, growth=growth) for size in slots]
     if call.as_json:
         output.print_json([one.to_dict() for one in found])
+        return
+    if found[0].is_unknown:
+        came = f"{output.plural(found[0].tasks, 'task')} came in the last {output.duration(seconds)}"
+        further = "" if seconds == SECONDS_MAX else f", or look further back with --last {SECONDS_MAX / 86_400:g}d"
+        output.say(
+            f"{came} and none has ended that could be measured, so how long one takes is not known and nothing can be "
+            f"replayed. Ask again when some have ended{further}."
+        )
         return
     if not found[0].tasks:
         output.say(f"No task came in the last {output.duration(seconds)}, so there is nothing to replay.")
@@ -133,8 +150,8 @@ def _print_replays(found: list[Replayed]) -> None:
             f"{one.slots:,}",
             *(output.duration(value) for value in (one.wait_p50_s, one.wait_p95_s, one.wait_p99_s, one.wait_max_s)),
             _LEFT_OPEN if one.kept is None else f"{one.kept:.2%}",
-            f"{one.utilisation:.1%}",
-            f"{one.waiting_max:,}",
+            f"{one.utilisation or 0.0:.1%}",
+            f"{one.waiting_max or 0:,}",
             output.duration(one.drain_s),
         ]
         for one in found

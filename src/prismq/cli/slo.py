@@ -29,13 +29,19 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Show the service levels: what was promised, what was kept, what is left of the error budget.
 
-        Ends with 1 where a promise is broken.
+        Ends with 1 where a promise is broken, or where nothing is promised of the queue that was asked for.
         """
+        from prismq.observability.scaling.known import named_in, no_queue
         from prismq.observability.slo.report import statuses
 
+        missing = None
         with call.queue() as q:
-            found = statuses(q.store, call.settings.slo, q.clock.now())
-        found = [one for one in found if queue is None or one.level.queue == queue]
+            now = q.clock.now()
+            found = [
+                one for one in statuses(q.store, call.settings.slo, now) if queue is None or one.level.queue == queue
+            ]
+            if queue is not None and not found:
+                missing = no_queue(q.store, now, [queue], named_in(call.settings)) or _without_promise(queue)
         if call.as_json:
             output.print_json(
                 [
@@ -46,9 +52,22 @@ def register(app: typer.Typer) -> None:
                     for one in found
                 ]
             )
-        else:
+        elif missing is None:
             _print(found)
+        if missing is not None:
+            output.note(f"error: {missing}")
+            return Exit.FAILED
         return Exit.FAILED if any(one.state == "broken" for one in found) else Exit.OK
+
+
+def _without_promise(queue: str) -> str:
+    import json
+
+    return (
+        f"nothing is promised of the queue {queue!r}. Give it a promise in the section [slo] of the configuration "
+        f"file, such as promises = {{ {json.dumps(queue)} = 300 }}, for tasks that start within 300 s; a queue whose "
+        f"name says its promise (within_5_minutes) needs no setting"
+    )
 
 
 def _print(found: list[Status]) -> None:
@@ -72,7 +91,7 @@ def _print(found: list[Status]) -> None:
                 "-" if one.achieved is None else f"{100 * one.achieved:.2f} %",
                 one.state,
                 "-" if one.achieved is None else f"{100 * (1 - one.spent):.0f} %",
-                f"{one.burn.rates[3600.0]:.3g} x",
+                f"{_times(one.burn.rates[3600.0])} x",
                 _days(one.days, one.level.objective),
             )
             for one in found
@@ -82,6 +101,11 @@ def _print(found: list[Status]) -> None:
     for one in found:
         output.say(f"  {one.level.name}: {one.title}")
     output.say(f"Over the last {days:g} days. BURNS is that of the last hour: at 1 x the budget lasts exactly as long.")
+
+
+def _times(rate: float) -> str:
+    """Of three figures, without an exponent."""
+    return "< 0.01" if 0 < rate < 0.01 else f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _days(days: list[Day], objective: float) -> str:

@@ -150,7 +150,14 @@ def register(app: typer.Typer) -> None:
         app = load_app(chosen, call)
         app.configure_logging(level, as_json=as_json)
         with _beside(app, call, with_server):
-            code = supervisor.run(chosen, config, database=call.override, log_level=level, log_json=as_json)
+            code = supervisor.run(
+                chosen,
+                config,
+                database=call.override,
+                log_level=level,
+                log_json=as_json,
+                promises=call.settings.slo.promises,
+            )
         return Exit.CONFIGURATION if code == _EXIT_MISCONFIGURED else code
 
 

@@ -95,8 +95,8 @@ class WorkerConfig(Config):
         DEFAULT_TARGET_S,
         gt=0,
         le=TARGET_S_MAX,
-        description="seconds within which autoscaling wants 95 % of the tasks started, above 0; a queue whose name "
-        "says its promise (within_5_minutes) has that one",
+        description="seconds within which autoscaling wants 95 % of the tasks started, above 0; a queue with a promise "
+        "of its own, by [slo].promises or by its name (within_5_minutes), has that one",
     )
     scale_down_after_seconds: float = Field(
         120.0,

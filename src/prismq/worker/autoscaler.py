@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prismq.clock import Clock
-from prismq.domain.promise import Promise, promise_of
+from prismq.domain.promise import NONE_GIVEN, Promise, Promises, promise_of, strictest
 from prismq.domain.sizing import Demand, size_for, together
 from prismq.domain.times import to_epoch
 from prismq.domain.worker import Worker, WorkerStatus
@@ -42,8 +42,9 @@ class Layout(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Between what a supervisor may choose. `promise`: of queues whose name says none. `down_after_s`: so long fewer
-    slots must have been enough before some are taken away."""
+    """Between what a supervisor may choose. `promises`: what the settings say of single queues; `promise`: that of
+    all others whose name says none. `down_after_s`: so long fewer slots must have been enough before some are taken
+    away."""
 
     min_processes: int
     max_processes: int
@@ -51,6 +52,7 @@ class Bounds:
     max_slots: int
     promise: Promise
     down_after_s: float = DOWN_AFTER_S
+    promises: Promises = field(default_factory=lambda: NONE_GIVEN)
 
     @property
     def is_open(self) -> bool:
@@ -151,7 +153,7 @@ class Autoscaler:
         present = self._present()
         found = demands(self._store, now, queues=self._queues)
         crew = [one for one in self._store.workers.all() if _counts(one, self._queues, now)]
-        wanted = math.ceil(_slots_for(found, self._bounds.promise) * self._share(crew) - 1e-9)
+        wanted = math.ceil(_slots_for(found, self._bounds.promise, self._bounds.promises) * self._share(crew) - 1e-9)
         target = self._steadier.decide(present.total, wanted, mono)
         layout = layout_for(target, present, self._bounds, cpu_bound=self._is_cpu_bound(crew))
         if layout != present:
@@ -176,19 +178,18 @@ class Autoscaler:
         return bool(used) and sum(used) / len(used) >= CPU_BOUND_PERCENT
 
 
-def _slots_for(found: dict[str, Demand], default: Promise) -> int:
+def _slots_for(found: dict[str, Demand], default: Promise, promises: Promises) -> int:
     """Slots that hold every queue's promise: those of all together with the strictest, or of the greediest alone."""
     if not found:
         return 1
-    promises = {name: promise_of(name, default) for name in found}
+    by_queue = {name: promise_of(name, default, promises) for name in found}
     busy = {name: one for name, one in found.items() if one.load or one.waiting}
     if not busy:
         return 1
-    strictest = min((promises[name] for name in busy), key=lambda one: one.target_s)
-    loosest = max((promises[name] for name in busy), key=lambda one: one.target_s)
+    loosest = max((by_queue[name] for name in busy), key=lambda one: one.target_s)
     # What the strict queue needs goes to it first; the backlog of a patient one may take its own time.
-    steady = size_for(together(found.values()), strictest).steady
-    alone = max(size_for(one, promises[name]).slots for name, one in busy.items())
+    steady = size_for(together(found.values()), strictest(by_queue[name] for name in busy)).steady
+    alone = max(size_for(one, by_queue[name]).slots for name, one in busy.items())
     return max(steady, alone, size_for(together(found.values()), loosest).slots)
 
 

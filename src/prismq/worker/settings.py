@@ -6,7 +6,7 @@ import socket
 
 from prismq.config import WorkerConfig
 from prismq.domain.breaker import BreakerRule
-from prismq.domain.promise import Promise
+from prismq.domain.promise import NONE_GIVEN, Promise, Promises
 from prismq.storage.contract import Retention
 from prismq.worker.autoscaler import Bounds, Layout
 from prismq.worker.copies import BackupPlan
@@ -75,8 +75,9 @@ def remedy_plan(config: WorkerConfig) -> RemedyPlan:
     return RemedyPlan(rule if config.breaker else None, shed)
 
 
-def bounds_of(config: WorkerConfig) -> Bounds:
-    """Between what autoscaling may choose; with the same number at both ends where it may not."""
+def bounds_of(config: WorkerConfig, promises: Promises = NONE_GIVEN) -> Bounds:
+    """Between what autoscaling may choose; with the same number at both ends where it may not. `promises`: what
+    the settings say of single queues."""
     return Bounds(
         config.processes if config.max_processes is None else config.min_processes,
         config.processes if config.max_processes is None else config.max_processes,
@@ -84,6 +85,7 @@ def bounds_of(config: WorkerConfig) -> Bounds:
         config.concurrency if config.max_concurrency is None else config.max_concurrency,
         Promise(config.target_wait_seconds),
         config.scale_down_after_seconds,
+        promises,
     )
 
 

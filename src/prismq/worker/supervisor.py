@@ -17,6 +17,7 @@ from prismq.config import WorkerConfig
 from prismq.domain import events as ev
 from prismq.domain.account import AuditEntry
 from prismq.domain.errors import QueueDatabaseError, QueueSchemaError
+from prismq.domain.promise import NONE_GIVEN, Promises
 from prismq.domain.worker import WorkerCommand, WorkerStatus
 from prismq.worker.acts import RESTART
 from prismq.worker.application import Application
@@ -48,6 +49,7 @@ class Supervisor:
         database: str | None,
         log_level: str,
         log_json: bool,
+        promises: Promises = NONE_GIVEN,
     ) -> None:
         self._app = app
         self._clock: Clock = app.clock
@@ -56,7 +58,7 @@ class Supervisor:
         self._database = database
         self._log_level, self._log_json = log_level, log_json
         self._options = options_of(config)
-        bounds, layout = bounds_of(config), first_layout(config)
+        bounds, layout = bounds_of(config, promises), first_layout(config)
         self.supervisor_id = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._slots = layout.slots  # of each process
         self._seats = [Seat(number, idle=number >= layout.processes) for number in range(bounds.max_processes)]
@@ -348,17 +350,26 @@ class Supervisor:
 
 
 def run(
-    reference: str, config: WorkerConfig, *, database: str | None, log_level: str = "INFO", log_json: bool = False
+    reference: str,
+    config: WorkerConfig,
+    *,
+    database: str | None,
+    log_level: str = "INFO",
+    log_json: bool = False,
+    promises: Promises = NONE_GIVEN,
 ) -> int:
     """Run worker processes for the application `reference` until a signal; the exit code.
 
+    `promises`: what the settings say of single queues, which autoscaling holds.
     The first SIGTERM or Ctrl-C stops gracefully (see shutdown_grace_seconds), the second at once, the third kills.
     Raises ConfigurationError, QueueSchemaError, and QueueDatabaseError where the store cannot be opened.
     """
     app = load(reference, database)
     app.configure_logging(log_level, as_json=log_json)
     _wait_for_store(app)
-    supervisor = Supervisor(app, reference, config, database=database, log_level=log_level, log_json=log_json)
+    supervisor = Supervisor(
+        app, reference, config, database=database, log_level=log_level, log_json=log_json, promises=promises
+    )
     signals: list[int] = []
 
     def on_signal(number: int, _: FrameType | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from prismq.domain.promise import Promise, named_promise_s, promise_of
+from prismq.domain.promise import NONE_GIVEN, Promise, Promises, named_promise_s, promise_of, strictest
 from prismq.domain.sizing import Demand, Size, drain_s, size_for, together, wait_with
 from prismq.domain.times import from_epoch
 from prismq.domain.words import duration, plural
@@ -124,20 +124,29 @@ class Report:
 
 
 def advise(
-    store: Store, now: float, *, default: Promise | None = None, queues: Collection[str] | None = None
+    store: Store,
+    now: float,
+    *,
+    default: Promise | None = None,
+    promises: Promises = NONE_GIVEN,
+    queues: Collection[str] | None = None,
 ) -> Report:
-    """Advice for every queue that is not paused, or for `queues`. `default`: what queues promise whose name says
-    nothing. Raises QueueDatabaseError."""
+    """Advice for every queue that is not paused, or for `queues`. `promises`: what the settings say of single queues;
+    `default`: what those promise of which neither the settings nor their name say it. Raises QueueDatabaseError."""
     default = default or Promise()
     crew = [one for one in views(store.workers.all(), (), (), now) if one.working]
     found = demands(store, now, queues=queues)
-    each = tuple(_advice((name,), demand, crew, default) for name, demand in found.items())
-    return Report(now, each, _advice(tuple(found), together(found.values()), crew, default))
+    by_queue = {name: promise_of(name, default, promises) for name in found}
+    named = {name for name in found if name not in promises and named_promise_s(name) is not None}
+    each = tuple(_advice((name,), demand, crew, by_queue[name], named=name in named) for name, demand in found.items())
+    all_ = strictest(by_queue.values(), default)
+    all_named = any(by_queue[name].target_s == all_.target_s for name in named)
+    return Report(now, each, _advice(tuple(found), together(found.values()), crew, all_, named=all_named))
 
 
-def _advice(names: tuple[str, ...], demand: Demand, crew: Iterable[WorkerView], default: Promise) -> Advice:
-    promise = strictest(names, default)
-    named = any(named_promise_s(name) == promise.target_s for name in names)
+def _advice(
+    names: tuple[str, ...], demand: Demand, crew: Iterable[WorkerView], promise: Promise, *, named: bool
+) -> Advice:
     serving = [one for one in crew if not names or any(one.serves_queue(name) for name in names)]
     slots = sum(one.worker.slots for one in serving)
     return Advice(
@@ -156,12 +165,6 @@ def _advice(names: tuple[str, ...], demand: Demand, crew: Iterable[WorkerView], 
 def few(number: float) -> str:
     """A rate or a load for people."""
     return "< 0.01" if 0 < number < 0.01 else f"{number:.3g}"
-
-
-def strictest(queues: Iterable[str], default: Promise | None = None) -> Promise:
-    """Of the promises of several queues that one holds for all: their slots take what is first."""
-    default = default or Promise()
-    return min((promise_of(name, default) for name in queues), key=lambda one: one.target_s, default=default)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -48,24 +48,31 @@ class Stretch(NamedTuple):
 class Replayed:
     """What the day would have been like. Times are seconds; all None or 0 where nothing came.
 
-    utilisation: the part of the slots' time that was busy, until the last task was done. drain_s: how long after the
-    end of the day that was. lump: every simulated task stands for so many, because the day had more than can be
-    replayed one by one; above 1, waits are told too long rather than too short.
+    service_s: the mean of an attempt as replayed. Where tasks came and none ended it is not known, and no figure that
+    depends on it is: they are None. utilisation: the part of the slots' time that was busy, until the last task was
+    done. drain_s: how long after the end of the day that was. lump: every simulated task stands for so many, because
+    the day had more than can be replayed one by one; above 1, waits are told too long rather than too short.
     """
 
     slots: int
     tasks: int
     seconds: float
     promise: Promise
-    wait_p50_s: float | None
-    wait_p95_s: float | None
-    wait_p99_s: float | None
-    wait_max_s: float | None
-    kept: float | None
-    utilisation: float
-    waiting_max: int
-    drain_s: float
-    lump: int
+    service_s: float | None = None
+    wait_p50_s: float | None = None
+    wait_p95_s: float | None = None
+    wait_p99_s: float | None = None
+    wait_max_s: float | None = None
+    kept: float | None = None
+    utilisation: float | None = None
+    waiting_max: int | None = None
+    drain_s: float | None = None
+    lump: int = 1
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether tasks came of which nobody knows how long they take."""
+        return self.tasks > 0 and self.service_s is None
 
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
@@ -75,14 +82,15 @@ class Replayed:
             "seconds": self.seconds,
             "target_wait_seconds": self.promise.target_s,
             "target_part": self.promise.part,
+            "service_seconds": _rounded(self.service_s),
             "wait_p50_seconds": self.wait_p50_s,
             "wait_p95_seconds": self.wait_p95_s,
             "wait_p99_seconds": self.wait_p99_s,
             "wait_max_seconds": self.wait_max_s,
             "part_within_target": self.kept,
-            "utilization": round(self.utilisation, 6),
+            "utilization": _rounded(self.utilisation),
             "waiting_max": self.waiting_max,
-            "drain_seconds": round(self.drain_s, 6),
+            "drain_seconds": _rounded(self.drain_s),
             "lump": self.lump,
         }
 
@@ -126,11 +134,16 @@ def replay(
     seconds = day[-1].at_s + day[-1].seconds if day else 0.0
     total = sum(round(one.arrivals * growth) for one in day)
     lump = max(1, math.ceil(total / TASKS_MAX))
+    whole = Sketch()
+    for one in day:
+        whole.merge(one.service or Sketch())
+    if total and not whole.count:
+        return Replayed(slots, total, seconds, promise, lump=lump)
     waits, busy_s, longest_s, late, tasks = Sketch(), 0.0, 0.0, 0, 0
     free = [0.0] * min(slots, max(1, total))  # more slots than tasks change nothing
     starts: deque[float] = deque()  # of those that still wait
     waiting_max, end_s = 0, seconds
-    for at_s, service_s in _tasks(day, rng, growth, lump):
+    for at_s, service_s in _tasks(day, whole, rng, growth, lump):
         while starts and starts[0] <= at_s:
             starts.popleft()
         start_s = max(at_s, free[0])
@@ -155,6 +168,7 @@ def replay(
         tasks=total,
         seconds=seconds,
         promise=promise,
+        service_s=busy_s / tasks / lump if tasks else None,
         wait_p50_s=told(0.5),
         wait_p95_s=told(0.95),
         wait_p99_s=told(0.99),
@@ -167,22 +181,24 @@ def replay(
     )
 
 
-def _tasks(day: Sequence[Stretch], rng: Random, growth: float, lump: int) -> Iterator[tuple[float, float]]:
-    """When each task comes and how long it takes, in the order in which they come."""
-    whole = Sketch()
-    for one in day:
-        whole.merge(one.service or Sketch())
+def _tasks(
+    day: Sequence[Stretch], whole: Sketch, rng: Random, growth: float, lump: int
+) -> Iterator[tuple[float, float]]:
+    """When each task comes and how long it takes, in the order in which they come. `whole`: the times of all day."""
     kept = 0  # of a lump that is not full yet
     for one in day:
         number = round(one.arrivals * growth) + kept
         number, kept = number // lump, number % lump
         if not number:
             continue
-        bins = sorted((one.service or whole).bins.items())
-        if bins:
-            values = [value_of(bin_number) * lump for bin_number, _ in bins]
-            times = rng.choices(values, cum_weights=list(accumulate(count for _, count in bins)), k=number)
-        else:
-            times = [0.0] * number  # nothing ended all day: nobody knows
+        # Of a stretch whose own times cannot be read, those of all day.
+        service = one.service if one.service is not None and one.service.count else whole
+        bins = sorted(service.bins.items())
+        values = [value_of(bin_number) * lump for bin_number, _ in bins]
+        times = rng.choices(values, cum_weights=list(accumulate(count for _, count in bins)), k=number)
         arrivals = sorted(one.at_s + rng.random() * one.seconds for _ in range(number))
         yield from zip(arrivals, times, strict=True)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from prismq.config.alerts import SloConfig
-from prismq.domain.promise import named_promise_s
+from prismq.domain.promise import own_promise
 
 SUCCESS, PROCESSING, API, WORKERS, START = "success", "processing", "api", "workers", "start"
 DAY_S = 86_400.0
@@ -32,8 +32,8 @@ class Level(NamedTuple):
 
 def targets(config: SloConfig, queues: Iterable[str]) -> dict[str, float]:
     """By queue: the seconds within which its tasks are promised to start, where there is a promise."""
-    found = {queue: target_s for queue in queues if (target_s := named_promise_s(queue)) is not None}
-    return {**found, **{queue: promise.target_seconds for queue, promise in config.promises.items()}}
+    promises = {queue: own_promise(queue, config.promises) for queue in {*queues, *config.promises}}
+    return {queue: promise.target_s for queue, promise in promises.items() if promise is not None}
 
 
 def levels_of(config: SloConfig, queues: Iterable[str]) -> list[Level]:

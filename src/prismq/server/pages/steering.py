@@ -25,7 +25,7 @@ async def show_scaling(request: Request, who: Viewer, serving: Serving, asked: A
     """How many slots the queues need."""
     text = asked.one("slots") or ""
     sizes = [whole(part.strip(), "slots", 1, SLOTS_MAX) for part in text.split(",") if part.strip()][:_SIZES_MAX]
-    view = await serving.ask(lambda q: scaling_page(q, sizes))
+    view = await serving.ask(lambda q: scaling_page(q, sizes, promises=serving.slo.promises))
     return rendering_of(request).page(
         request, who, "scaling.html", title="Scaling", place="scaling", follows=not sizes, view=view,
         infinite=float("inf"),

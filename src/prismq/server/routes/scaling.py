@@ -13,8 +13,10 @@ from prismq.app import PrismQ
 from prismq.domain.promise import DEFAULT_PART, DEFAULT_TARGET_S, TARGET_S_MAX, Promise
 from prismq.domain.sizing import SLOTS_MAX
 from prismq.observability.scaling.advice import advise
+from prismq.observability.scaling.known import no_queue
 from prismq.observability.scaling.simulator import DAY_S, GROWTH_MAX, SECONDS_MAX, STEP_S, day_of, replay
 from prismq.server.dependencies import Serving, Viewer
+from prismq.server.problems import Problem
 from prismq.server.routes.shapes import Name, problems
 
 router = APIRouter(prefix="/api/v1/scaling", tags=["scaling"])
@@ -22,7 +24,15 @@ router = APIRouter(prefix="/api/v1/scaling", tags=["scaling"])
 SIZES_MAX = 10
 
 Target = Annotated[
-    float, Query(gt=0, le=TARGET_S_MAX, description="Seconds that queues promise whose names say nothing.")
+    float,
+    Query(
+        gt=0,
+        le=TARGET_S_MAX,
+        description="Seconds that queues promise of which neither the settings nor their names say it.",
+    ),
+]
+Within = Annotated[
+    float, Query(gt=0, le=TARGET_S_MAX, description="Seconds of waiting that part_within_target counts.")
 ]
 Part = Annotated[float, Query(ge=0.5, le=0.9999, description="The part of the tasks that the promise is for.")]
 Queues = Annotated[list[Name], Query(max_length=100, description="These queues; again for more, none for every queue.")]
@@ -41,7 +51,7 @@ class Advice(BaseModel):
     busy_now: int
     target_wait_seconds: float
     target_part: float
-    target_from: str = Field(description="name: the queue's name says so; setting: the default.")
+    target_from: str = Field(description="name: the queue's name says so; setting: the settings do, or the default.")
     arrivals_per_second: float = Field(description="Attempts, retries among them.")
     service_seconds: float | None = Field(description="The mean of one attempt.")
     variability: float = Field(description="(1 + cs²) / 2 of the service times: 1 where they are exponential.")
@@ -84,21 +94,25 @@ class Wanted(BaseModel):
 
 
 class Replay(BaseModel):
-    """What the day would have been like with so many slots. Waits are null where nothing came."""
+    """What the day would have been like with so many slots. Waits are null where nothing came; where tasks came and
+    none ended, so is every figure that depends on how long one takes."""
 
     slots: int
     tasks: int
     seconds: float
     target_wait_seconds: float
     target_part: float
+    service_seconds: float | None = Field(
+        description="The mean of one attempt; null where none came, or none ended that could be measured."
+    )
     wait_p50_seconds: float | None
     wait_p95_seconds: float | None
     wait_p99_seconds: float | None
     wait_max_seconds: float | None
     part_within_target: float | None
-    utilization: float
-    waiting_max: int
-    drain_seconds: float = Field(description="From the end of the day until the last task was done.")
+    utilization: float | None
+    waiting_max: int | None
+    drain_seconds: float | None = Field(description="From the end of the day until the last task was done.")
     lump: int = Field(description="Tasks that each simulated one stands for; above 1, waits are told too long.")
 
 
@@ -114,11 +128,12 @@ async def scaling(
 ) -> Scaling:
     """For each queue that is not paused, and for all of them on the same slots."""
     default = Promise(target_seconds, part)
-    found = await serving.ask(lambda q: advise(q.store, q.clock.now(), default=default))
+    promises = serving.slo.promises
+    found = await serving.ask(lambda q: advise(q.store, q.clock.now(), default=default, promises=promises))
     return Scaling.model_validate(found.to_dict())
 
 
-@router.get("/slots", summary="Slots wanted, for autoscalers", response_model=Wanted, responses=problems())
+@router.get("/slots", summary="Slots wanted, for autoscalers", response_model=Wanted, responses=problems(404))
 async def slots(
     who: Viewer,
     serving: Serving,
@@ -126,11 +141,19 @@ async def slots(
     target_seconds: Target = DEFAULT_TARGET_S,
     part: Part = DEFAULT_PART,
 ) -> Wanted:
-    """Of all queues, or of those named, served together. At least 1: a queue at rest wants a worker that listens."""
+    """Of all queues, or of those named, served together. At least 1: a queue at rest wants a worker that listens.
+
+    404 where one of them is no queue: it never had a task, and no worker, schedule or setting names it.
+    """
     default = Promise(target_seconds, part)
 
     def find(q: PrismQ) -> Wanted:
-        found = advise(q.store, q.clock.now(), default=default, queues=queue or None).all
+        now = q.clock.now()
+        nothing = no_queue(q.store, now, queue, serving.queues_named) if queue else None
+        if nothing is not None:
+            raise Problem(404, f"{nothing} It is there once it has a task, or a worker is started with --queues")
+        promises = serving.slo.promises
+        found = advise(q.store, now, default=default, promises=promises, queues=queue or None).all
         return Wanted(
             queues=list(found.queues),
             slots_wanted=found.size.slots,
@@ -156,7 +179,7 @@ async def simulation(
         float, Query(ge=STEP_S, le=SECONDS_MAX, description="How far back to look, at most a week.")
     ] = DAY_S,
     growth: Annotated[float, Query(gt=0, le=GROWTH_MAX, description="So many times as many tasks.")] = 1.0,
-    target_seconds: Target = DEFAULT_TARGET_S,
+    target_seconds: Within = DEFAULT_TARGET_S,
     part: Part = DEFAULT_PART,
     seed: Annotated[int, Query(ge=0, le=2**31, description="Of the random arrivals.")] = 0,
 ) -> Replays:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from prismq.app import PrismQ
-from prismq.domain.promise import Promise
+from prismq.domain.promise import NONE_GIVEN, Promise, Promises
 from prismq.observability.scaling.advice import Advice, advise
 from prismq.observability.scaling.simulator import Replayed, day_of, replay
 
@@ -25,10 +25,13 @@ class ScalingPage:
     at: float
 
 
-def scaling_page(q: PrismQ, sizes: Sequence[int], promise: Promise | None = None) -> ScalingPage:
-    """Advice now; `sizes`: numbers of slots that the last day is replayed with. Raises QueueDatabaseError."""
+def scaling_page(
+    q: PrismQ, sizes: Sequence[int], promise: Promise | None = None, promises: Promises = NONE_GIVEN
+) -> ScalingPage:
+    """Advice now; `sizes`: numbers of slots that the last day is replayed with; `promises`: what the settings say of
+    single queues. Raises QueueDatabaseError."""
     now = q.clock.now()
-    report = advise(q.store, now, default=promise)
+    report = advise(q.store, now, default=promise, promises=promises)
     replays: list[Replayed] = []
     if sizes:
         day = day_of(q.store, now)
