@@ -80,12 +80,13 @@ def test_it_serves_until_it_is_told_to_stop(cli: Cli, port: int, command: str) -
     cli("init", "--db", "queue.db")
     token = cli("tokens", "create", "ada", "--role", "admin", "--db", "queue.db", "--json").json["token"]
     (cli.folder / "tasks.py").write_text("from prismq import PrismQ\nq = PrismQ('queue.db')\n@q.task\ndef f(): ...\n")
+    (cli.folder / "elsewhere.toml").write_text("[slo.promises]\nmedia = 7\n")
     arguments = (
         ["server", "tasks.py:q"] if command == "server" else ["worker", "tasks.py:q", "-n", "1", "--with-server"]
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "prismq", *arguments], cwd=cli.folder, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PRISMQ_SERVER_PORT": str(port)},
+        [sys.executable, "-m", "prismq", *arguments, "--config", "elsewhere.toml"], cwd=cli.folder,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "PRISMQ_SERVER_PORT": str(port)},
     )  # fmt: skip
     try:
         address = f"http://127.0.0.1:{port}"
@@ -101,6 +102,9 @@ def test_it_serves_until_it_is_told_to_stop(cli: Cli, port: int, command: str) -
         assert (status, found["ok"]) == (200, True)
         assert get(f"{address}/api/v1/tasks")[0] == 401
         assert get(f"{address}/api/v1/tasks", token) == (200, {"items": [], "next_cursor": None})
+        # A queue that only the settings of that file know; one that nothing knows is not found.
+        assert get(f"{address}/api/v1/scaling/slots?queue=media", token)[0] == 200
+        assert get(f"{address}/api/v1/scaling/slots?queue=medai", token)[0] == 404
     finally:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)

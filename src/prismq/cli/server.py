@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
 def _serve(q: PrismQ, call: Call, settings: ServerConfig) -> int:
     runner = runner_of()
     q.configure_logging()
-    app, listening = runner.prepare(q, settings)
+    app, listening = runner.prepare(q, settings, call.settings)
     sys.stderr.write(f"prismq: {runner.address_of(settings)} shows {q.store_as_it_is.name}; Ctrl-C stops it\n")
     with _alerting(q, call, app):
         runner.serve(app, listening, settings)
@@ -104,7 +104,7 @@ def beside(q: PrismQ, call: Call) -> Iterator[None]:
     """A server in a thread of its own, for `prismq worker --with-server`. Raises ConfigurationError."""
     runner = runner_of()
     settings = settings_of(call, {})
-    app, listening = runner.prepare(q, settings)
+    app, listening = runner.prepare(q, settings, call.settings)
     watching = _alerting(q, call, app)
     sys.stderr.write(f"prismq: {runner.address_of(settings)} shows it\n")
     with watching, runner.Beside(app, listening, settings):

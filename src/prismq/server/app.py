@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from prismq.app import PrismQ
+from prismq.config import Settings
 from prismq.server import pages, problems
 from prismq.server.conditional import Conditional
 from prismq.server.guard import Limits, SecurityHeaders
@@ -53,10 +54,14 @@ _ROUTES = (
 )
 
 
-def create_app(q: PrismQ, settings: ServerSettings | None = None) -> FastAPI:
-    """The server's application over a queue. Nothing is opened before the first request."""
+def create_app(q: PrismQ, settings: ServerSettings | None = None, *, configured: Settings | None = None) -> FastAPI:
+    """The server's application over a queue. Nothing is opened before the first request.
+
+    `configured`: all settings, of which alerts, service levels and backups are shown; None reads them from the
+    environment and the configuration file of the current folder. Raises ConfigurationError where these are wrong.
+    """
     settings = settings or ServerSettings()
-    services = Services(q, settings)
+    services = Services(q, settings, configured)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from prismq.app import PrismQ
+from prismq.config import Settings
 from prismq.domain.errors import ConfigurationError
 from prismq.server.app import create_app
 from prismq.server.settings import ServerSettings, check_exposure, is_loopback
@@ -31,12 +32,12 @@ def address_of(settings: ServerSettings) -> str:
     return f"{scheme}://{host}:{settings.port}{settings.root_path}"
 
 
-def prepare(q: PrismQ, settings: ServerSettings) -> tuple[FastAPI, socket.socket]:
+def prepare(q: PrismQ, settings: ServerSettings, configured: Settings | None = None) -> tuple[FastAPI, socket.socket]:
     """The application, and the socket it will be served on. Raises ConfigurationError where strangers could reach a
     server that asks nobody who they are, or where the address is taken."""
     if not is_loopback(settings.host):
         check_exposure(settings, has_tokens=settings.auth != "off" and bool(q.store.accounts.tokens()))
-    return create_app(q, settings), _bound(settings)
+    return create_app(q, settings, configured=configured), _bound(settings)
 
 
 def _bound(settings: ServerSettings) -> socket.socket:

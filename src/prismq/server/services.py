@@ -7,10 +7,11 @@ from contextlib import suppress
 from typing import TypeVar
 
 from prismq.app import PrismQ
-from prismq.config import load_settings
+from prismq.config import Settings, load_settings
 from prismq.domain.errors import QueueDatabaseError
 from prismq.observability.exposition import render_metrics
 from prismq.observability.facts import Memory
+from prismq.observability.scaling.known import named_in
 from prismq.observability.slo.report import Days
 from prismq.server.accounts import Accounts
 from prismq.server.live import Hub, look_at
@@ -30,7 +31,8 @@ _ACTING_THREADS = 2  # what changes many tasks takes as long as it takes, and mu
 class Services:
     """One for each server application, at `app.state.services`."""
 
-    def __init__(self, q: PrismQ, settings: ServerSettings) -> None:
+    def __init__(self, q: PrismQ, settings: ServerSettings, configured: Settings | None = None) -> None:
+        """`configured`: the settings beside the server's own; None reads them."""
         self.q = q
         self.settings = settings
         self._questions = Pool(settings.threads, self._interrupt)
@@ -42,9 +44,10 @@ class Services:
         self.requests = RequestCounter()
         self.past = Memory()
         self.prepared = False  # the database has been set up for a health check
-        configured = load_settings()
+        configured = load_settings() if configured is None else configured
         self._backup_dir = configured.worker.backup_dir
         self.alerts, self.slo = configured.alerts, configured.slo
+        self.queues_named = named_in(configured)
         self.slo_days: Days = {}
         self._prune_at = q.clock.monotonic()
         self.started_at = q.clock.monotonic()
@@ -77,6 +80,7 @@ class Services:
                 backup_dir=self._backup_dir,
                 slots=self._questions.slots,
                 more=(self.requests.samples,),
+                promises=self.slo.promises,
             )
         )
 
