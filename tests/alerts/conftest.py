@@ -57,13 +57,21 @@ class Watched:
         settings = {"channels": {"pager": channel}, "group_wait_seconds": 0.0, **alerts}
         self.events: list[Event] = []
         self.store, self.clock, self.pager = store, clock, pager
-        self.config = AlertsConfig(**settings)
+        self._holder, self._slo, self._around = holder, SloConfig(**(slo or {})), around or Surroundings()
+        self._settings = settings
+        self.restart()
+
+    def restart(self, **alerts: Any) -> None:
+        """The process is stopped, and begins anew with these settings changed."""
+        if hasattr(self, "watch"):
+            self.watch.close()
+        self.config = AlertsConfig(**{**self._settings, **alerts})
         self.watch = Watch(
-            store,
-            clock,
+            self.store,
+            self.clock,
             Random(1),
             self.events.append,
-            Watching(holder, self.config, SloConfig(**(slo or {})), around or Surroundings()),
+            Watching(self._holder, self.config, self._slo, self._around),
         )
 
     def step(self, after_s: float = 0.0) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ import pytest
 from prismq.domain.status import TaskStatus
 from prismq.domain.task import TaskFilter
 from prismq.observability.alerts.definitions import ALERTS
-from prismq.observability.alerts.figures import Figures
 from prismq.observability.alerts.look import Surroundings
 from prismq.observability.facts import RedisFigures
 from prismq.storage.backups import BackupFolder
-from prismq.storage.contract import Schedule, Space, Store
+from prismq.storage.contract import Schedule, Store
 from prismq.storage.contract.alerts import Sample
 from prismq.storage.open import redis_info
 from prismq.storage.postgres.database import PostgresDatabase
@@ -27,6 +27,7 @@ from tests.helpers.builders import a_report, a_task, a_worker, claim, claim_one,
 from tests.helpers.clock import FakeClock
 from tests.helpers.engines import Engine, PostgresEngine, SqliteEngine
 from tests.helpers.postgres import server
+from tests.helpers.processes import wait_until
 from tests.helpers.proxy import Proxy
 from tests.helpers.receiver import Receiver
 from tests.helpers.redis import redis_server
@@ -98,7 +99,12 @@ def test_the_oldest_task_waits_longer_than_the_queue_promises(watched: Watched, 
     assert "the target is 30 s" in summary
 
 
-def test_a_flood_takes_too_long_to_drain(watched: Watched, store: Store, clock: FakeClock) -> None:
+# What is louder would keep these back: it is switched off where it would fire as well.
+OFF = {"enabled": False}
+
+
+def test_a_flood_takes_too_long_to_drain(store: Store, clock: FakeClock, pager: Receiver) -> None:
+    watched = Watched(store, clock, pager, rules={"OldestTaskOverTarget": OFF})
     hire(store, clock)
     store.inbox.enqueue_many([a_task() for _ in range(3000)], clock.now())
 
@@ -154,7 +160,8 @@ def test_a_type_that_fails(watched: Watched, store: Store, clock: FakeClock) -> 
     assert summary.startswith("50 % of the tasks of the queue default")
 
 
-def test_a_type_that_fails_more_than_it_did(watched: Watched, store: Store, clock: FakeClock) -> None:
+def test_a_type_that_fails_more_than_it_did(store: Store, clock: FakeClock, pager: Receiver) -> None:
+    watched = Watched(store, clock, pager, rules={"HighFailureRate": OFF})
     hire(store, clock)
     for _ in range(24):
         some_end(store, clock, 20, 0)
@@ -316,13 +323,13 @@ def test_a_canary_that_nobody_completes(store: Store, clock: FakeClock, pager: R
 # -- service levels
 
 
-@pytest.mark.parametrize(("rule", "bad"), [("ErrorBudgetBurnFast", 1), ("ErrorBudgetBurnSlow", 1)])
-def test_a_budget_that_burns(watched: Watched, store: Store, clock: FakeClock, rule: str, bad: int) -> None:
+@pytest.mark.parametrize(("rule", "good"), [("ErrorBudgetBurnFast", 4), ("ErrorBudgetBurnSlow", 9)])
+def test_a_budget_that_burns(watched: Watched, store: Store, clock: FakeClock, rule: str, good: int) -> None:
     hire(store, clock)
 
     def each() -> None:
         beat(store, clock)
-        some_end(store, clock, 4, bad)
+        some_end(store, clock, good, 1)
 
     summary = prove(
         watched, rule, lasts_s=1500, over_s=3600, every_s=60, each=each, mend=lambda: None,
@@ -342,6 +349,9 @@ def test_requests_that_fail_burn_the_budget_of_the_api(watched: Watched, store: 
         watched, "ErrorBudgetBurnFast", lasts_s=600, over_s=900, every_s=60, each=lambda: answered(9),
         mend=lambda: None, after=lambda: answered(10),
     )  # fmt: skip
+    [record] = store.alerts.history(rule="ErrorBudgetBurnFast")
+    told = float(record.summary.split(" burns its error budget at ")[1].split(" times ")[0])
+    assert told > 14.4, "whoever reads that it is over reads how bad it was"
 
 
 # -- the store
@@ -394,42 +404,111 @@ def test_the_pool_of_connections_is_used_up(engine: Engine, clock: FakeClock, pa
     store.close()
 
 
-def prove_by(
-    watched: Watched,
-    rule: str,
-    fault: Callable[[Figures], Figures],
-    *,
-    lasts_s: float,
+@pytest.mark.parametrize(("rule", "lasts_s", "over_s"), [("DiskAlmostFull", 15, 90), ("DiskFillingUp", 330, 330)])
+def test_a_disk_with_less_space_than_it_should_have(
+    engine: Engine, store: Store, clock: FakeClock, pager: Receiver, tmp_path: Path, rule: str, lasts_s: float,
     over_s: float,
-    each: Callable[[], object] = lambda: None,
-) -> str:
-    """The same for a fault that no test can plant in the machine: the figures are as they would be."""
-    look = watched.watch.looker.look
-    watched.watch.looker.look = lambda: fault(look())  # type: ignore[method-assign]
+) -> None:  # fmt: skip
+    if not isinstance(engine, SqliteEngine):
+        return  # the server's disk is out of sight
+    others = {"DiskFillingUp": OFF, "DiskAlmostFull": OFF}
+    # More than the whole disk can have: so much is surely not free.
+    watched = Watched(
+        store, clock, pager, rules={**others, rule: {"threshold": shutil.disk_usage(tmp_path).total + 1024**3}}
+    )
+    hire(store, clock)
+    summary = prove(
+        watched, rule, lasts_s=lasts_s, over_s=over_s, each=lambda: beat(store, clock),
+        mend=lambda: watched.restart(rules={**others, rule: {"threshold": 1}}),
+    )  # fmt: skip
+    assert "iB are free where the database lies" in summary
 
-    def mend() -> None:
-        watched.watch.looker.look = look  # type: ignore[method-assign]
 
-    return prove(watched, rule, lasts_s=lasts_s, over_s=over_s, each=each, mend=mend)
+class AskedClock(FakeClock):
+    """Tells when somebody looks how late it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+
+    def monotonic(self) -> float:
+        try:
+            return super().monotonic()
+        finally:
+            self.asked.set()
 
 
-@pytest.mark.parametrize(
-    ("rule", "fault", "lasts_s", "over_s"),
-    [
-        ("DatabaseSlow", {"response_s": 2.0}, 330, 330),
-        ("DiskAlmostFull", {"space": Space(1, 50 * 1024**2, 10**10)}, 15, 90),
-        ("DiskFillingUp", {"space": Space(1, 900 * 1024**2, 10**10)}, 330, 330),
-        ("DatabaseFault", {"faults": {"snapshots": "a session holds on to an old state"}}, 330, 330),
-    ],
-)
-def test_what_the_machine_says(
-    watched: Watched, store: Store, clock: FakeClock, rule: str, fault: dict[str, Any], lasts_s: float, over_s: float
+def test_a_lock_that_somebody_holds_makes_the_database_slow(engine: Engine, pager: Receiver) -> None:
+    clock = AskedClock()
+    watched = Watched(
+        engine.store, clock, pager, rules={"DatabaseSlow": {"for_seconds": 30, "resolve_after_seconds": 30}}
+    )
+    hire(engine.store, clock)
+    holder = engine.callers_connection()
+
+    def look_meanwhile() -> None:
+        """A look that has to wait for the lock; two seconds pass until it is let go."""
+        beat(engine.store, clock)
+        lock = "BEGIN IMMEDIATE"
+        if isinstance(engine, PostgresEngine):
+            lock = "LOCK TABLE task_queue IN ACCESS EXCLUSIVE MODE"
+        holder.execute(lock)
+        clock.asked.clear()
+        look = threading.Thread(target=watched.watch.step)
+        look.start()
+        if isinstance(engine, PostgresEngine):
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'task_queue'::regclass"
+            wait_until(lambda: engine.look(waiting) != [(0,)], "the look waits for the lock")
+        else:
+            assert clock.asked.wait(30)  # it has begun, and cannot come to an end
+        clock.advance(2)
+        holder.rollback()
+        look.join(30)
+        watched.watch.deliverer.wait(30)
+
+    watched.step()
+    for _ in range(4):
+        clock.advance(15)
+        look_meanwhile()
+    assert watched.told("DatabaseSlow") == ["firing"]
+    assert watched.firing("DatabaseSlow")[0].summary == "One small exchange with the database takes 2 s"
+    for _ in range(4):
+        beat(engine.store, clock)
+        watched.step(15)
+    assert watched.told("DatabaseSlow") == ["firing", "resolved"]
+    PROVEN.add("DatabaseSlow")
+
+
+def test_what_the_doctor_finds_of_the_database(
+    engine: Engine, store: Store, watched: Watched, clock: FakeClock
 ) -> None:
     hire(store, clock)
-    prove_by(
-        watched, rule, lambda figures: replace(figures, **fault), lasts_s=lasts_s, over_s=over_s,
-        each=lambda: beat(store, clock),
-    )  # fmt: skip
+    if isinstance(engine, PostgresEngine):
+        server = engine.server
+        server.execute("ALTER SYSTEM SET autovacuum = off")
+        server.execute("SELECT pg_reload_conf()")
+    else:
+        tasks = [a_task(payload=json.dumps({"text": "x" * 60_000}), run_at=clock.now() + 1e6) for _ in range(1500)]
+        store.inbox.enqueue_many(tasks, clock.now())
+        store.tasks.delete(TaskFilter(statuses=("scheduled",)))
+
+    def each() -> None:
+        beat(store, clock)
+        watched.watch.looker._slow.wait(60)
+
+    def mend() -> None:
+        if isinstance(engine, PostgresEngine):
+            server.execute("ALTER SYSTEM RESET autovacuum")
+            server.execute("SELECT pg_reload_conf()")
+        else:
+            engine.hand("VACUUM")
+
+    try:  # the doctor looks every ten minutes
+        summary = prove(watched, "DatabaseFault", lasts_s=1300, over_s=1600, every_s=60, each=each, mend=mend)
+    finally:
+        mend()
+    fault = "autovacuum is off" if isinstance(engine, PostgresEngine) else "MB are free pages"
+    assert fault in summary
 
 
 def test_a_log_that_a_reader_pins(engine: Engine, store: Store, clock: FakeClock, pager: Receiver) -> None:

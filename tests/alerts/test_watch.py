@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from prismq.domain.events import AlertFired
 from prismq.domain.task import TaskFilter
+from prismq.observability.alerts.board import board
 from prismq.observability.alerts.channels.webhook import verify
 from prismq.storage.contract import Store
 from prismq.storage.contract.alerts import Silence
@@ -37,6 +40,80 @@ def test_no_worker_is_told_and_told_to_be_over(watched: Watched, store: Store, c
     assert watched.told("NoActiveWorkers") == ["firing", "resolved"]
     [record] = store.alerts.history(rule="NoActiveWorkers")
     assert (record.state, record.told) == ("resolved", ("pager",))
+
+
+def test_a_worker_without_a_task_ever_makes_no_queue_that_is_used(
+    watched: Watched, store: Store, clock: FakeClock
+) -> None:
+    store.workers.register(a_worker("w1", slots=4), clock.now())
+    store.workers.stop("w1", "stopped", None, clock.now())
+    watched.for_(300)
+    assert watched.open("NoActiveWorkers") == []
+
+
+def test_a_queue_that_was_used_and_is_empty_again_wants_a_worker_all_the_same(
+    watched: Watched, store: Store, clock: FakeClock
+) -> None:
+    store.inbox.enqueue(a_task(), clock.now())
+    assert store.insight.totals(clock.now())
+    store.tasks.delete(TaskFilter(queue="default"))
+    watched.for_(90)
+    assert watched.told("NoActiveWorkers") == ["firing"]
+
+
+def test_what_follows_from_another_alert_is_told_when_that_one_is_over(
+    watched: Watched, store: Store, clock: FakeClock
+) -> None:
+    store.inbox.enqueue(a_task(queue="lonely"), clock.now())
+    watched.for_(150)
+    assert watched.told("NoActiveWorkers") == ["firing"]
+    assert (len(watched.firing("QueueUnserved")), watched.told("QueueUnserved")) == (1, [])
+    states = {one.record.rule: one.state for one in board(store, clock.now()).open}
+    assert (states["NoActiveWorkers"], states["QueueUnserved"]) == ("firing", "muted")
+
+    store.workers.register(a_worker("w1", slots=4, queues='["others"]'), clock.now())
+    for _ in range(6):
+        store.workers.touch("w1", clock.now())
+        watched.step(15)
+    assert watched.told("NoActiveWorkers") == ["firing", "resolved"]
+    assert watched.told("QueueUnserved") == ["firing"], "that one was not over with the other"
+
+
+def test_what_followed_from_another_alert_and_ends_with_it_is_never_told(
+    watched: Watched, store: Store, clock: FakeClock
+) -> None:
+    store.inbox.enqueue(a_task(), clock.now())
+    watched.for_(400)
+    assert watched.firing("OldestTaskOverTarget"), "it takes longer to be over than the alert that it follows from"
+    store.workers.register(a_worker("w1", slots=4, types='["job"]'), clock.now())
+    store.tasks.delete(TaskFilter(queue="default"))
+    for _ in range(12):
+        store.workers.touch("w1", clock.now())
+        watched.step(15)
+    assert store.alerts.open() == []
+    assert set(watched.pager.alerts) == {("firing", "NoActiveWorkers"), ("resolved", "NoActiveWorkers")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "link"),
+    [
+        ({}, "docs/runbooks.md#noactiveworkers"),
+        ({"dashboard_url": "https://q.example.com/queue/"}, "https://q.example.com/queue/runbooks#noactiveworkers"),
+        (
+            {"dashboard_url": "https://q.example.com", "runbooks_url": "https://wiki.example.com/runbooks.html"},
+            "https://wiki.example.com/runbooks.html#noactiveworkers",
+        ),
+    ],
+)
+def test_a_message_leads_to_the_runbook(
+    store: Store, clock: FakeClock, pager: Receiver, settings: dict[str, str], link: str
+) -> None:
+    watched = Watched(store, clock, pager, **settings)
+    store.inbox.enqueue(a_task(), clock.now())
+    watched.for_(90)
+    [message] = [one.message for one in pager.received]
+    assert message["alerts"][0]["runbook"] == link
+    assert f"What to do: {link}" in message["text"]
 
 
 def test_a_blip_is_no_alert(watched: Watched, store: Store, clock: FakeClock) -> None:
@@ -95,6 +172,23 @@ def test_a_silenced_alert_is_told_when_the_silence_is_over(watched: Watched, sto
     assert store.alerts.unsilence(number, clock.now())
     watched.step(15)
     assert watched.told("NoActiveWorkers") == ["firing"]
+
+
+def test_a_silence_that_ends_while_the_alert_is_about_to_be_over_wakes_nobody(
+    watched: Watched, store: Store, clock: FakeClock
+) -> None:
+    store.inbox.enqueue(a_task(), clock.now())
+    now = clock.now()
+    number = store.alerts.silence(Silence(0, {"rule": "NoActive*"}, now, now + 3600, "ann", now, "moving house"))
+    watched.for_(120)
+    store.workers.register(a_worker("w1", slots=4, types='["job"]'), clock.now())
+    watched.step(15)
+    assert watched.firing("NoActiveWorkers")[0].clear_since is not None
+    assert store.alerts.unsilence(number, clock.now())
+    for _ in range(6):
+        store.workers.touch("w1", clock.now())
+        watched.step(15)
+    assert watched.told("NoActiveWorkers") == []
 
 
 def test_a_message_is_signed_and_names_no_secret(watched: Watched, store: Store, clock: FakeClock) -> None:
@@ -202,7 +296,7 @@ def test_a_channel_that_hangs_holds_neither_the_watch_nor_another_channel_up(
         for _ in range(6):
             clock.advance(15)
             watched.watch.step()
-        other.wait_for(2)
+        other.wait_for(1)
         assert ("firing", "NoActiveWorkers") in other.alerts
         # The clock says that the channel has had its time; its thread is still stuck.
         clock.advance(60)

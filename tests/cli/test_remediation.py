@@ -7,7 +7,7 @@ import pytest
 from prismq import PrismQ
 from prismq.domain.account import AuditEntry
 from prismq.domain.breaker import BreakerState
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, add_worker
 
 
 def test_nothing_that_had_to_be_put_right_is_said(cli: Cli, q: PrismQ) -> None:
@@ -40,6 +40,27 @@ def test_one_without_a_time_is_open_until_it_is_closed(cli: Cli, q: PrismQ) -> N
 
     assert document["probe_at"] is None
     assert cli("remediation", "close", "mail.send", "--json").json == {"type": "mail.send", "closed": True}
+
+
+def test_a_type_that_nobody_knows_is_opened_with_a_warning(cli: Cli, q: PrismQ) -> None:
+    q.enqueue("send", {})
+
+    answer = cli("remediation", "open", "sendd")
+
+    assert answer.code == 0
+    assert "no task of the type 'sendd' was ever seen, and no worker knows it. Did you mean 'send'?" in answer.err
+    assert cli("remediation", "open", "sendd", "--json").json["warning"].startswith("no task of the type 'sendd'")
+
+
+def test_a_type_is_known_by_its_tasks_of_long_ago_and_by_a_worker(cli: Cli, q: PrismQ) -> None:
+    q.enqueue("send", {})
+    assert q.store.insight.totals(q.clock.now())
+    assert cli("tasks", "delete", "--status", "queued", "--yes").code == 0
+    add_worker(q, types='["resize"]')
+
+    for name in ("send", "resize"):
+        answer = cli("remediation", "open", name, "--json")
+        assert (answer.json["warning"], answer.err) == (None, "")
 
 
 def test_closing_what_never_was_open_ends_with_1_and_says_what_is_near(cli: Cli, q: PrismQ) -> None:

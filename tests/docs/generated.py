@@ -14,7 +14,7 @@ from prismq.config.models import SECTIONS
 from prismq.config.server import ServerConfig
 from prismq.domain.status import TERMINAL, TRANSITIONS, TaskStatus
 from prismq.domain.words import duration
-from prismq.observability.alerts.definitions import ALERTS
+from prismq.observability.alerts.definitions import ALERTS, MUTES
 from prismq.observability.alerts.definitions import GROUPS as ALERT_GROUPS
 from prismq.observability.alerts.rules import in_words
 from prismq.observability.doctor.examination import checks_of
@@ -22,6 +22,8 @@ from prismq.observability.doctor.patient import Patient
 from prismq.observability.exposition.definitions import BUCKETS_S, GROUPS, METRICS
 from prismq.storage.open import open_store
 from tests.docs.pages import ROOT
+
+SERVED_RUNBOOKS = ROOT / "src/prismq/server/templates/runbooks.md"  # the dashboard's copy
 
 _MARKED = re.compile(r"(?P<begin><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<end>\n<!-- end -->)", re.DOTALL)
 
@@ -108,6 +110,14 @@ def alerts() -> str:
     return "\n\n".join(sections)
 
 
+def alerts_muted() -> str:
+    """A row for each alert from which others follow."""
+    rows = ["| while this fires | nobody is told of |", "|---|---|"]
+    quieter = {louder: [one.name for one in ALERTS if one.name in names] for louder, names in MUTES.items()}
+    rows += [f"| `{louder}` | {', '.join(f'`{name}`' for name in names)} |" for louder, names in quieter.items()]
+    return "\n".join(rows)
+
+
 def recording_rules() -> str:
     """A row for each series that the kit for Prometheus records, those of the service levels aside."""
     from prismq.observability.kit.recording import recording_groups
@@ -156,6 +166,7 @@ PARTS = {
     "prometheus-alerts": prometheus_alerts,
     "prometheus-reasons": prometheus_reasons,
     "alerts": alerts,
+    "alerts-muted": alerts_muted,
     "http-routes": http_routes,
     "server-settings": lambda: settings_table(ServerConfig),
     "lifecycle": lifecycle,
@@ -182,3 +193,4 @@ def names_in(page: Path) -> list[str]:
 if __name__ == "__main__":
     for path in (ROOT / "docs").rglob("*.md"):
         path.write_text(up_to_date(path.read_text(encoding="utf-8")), encoding="utf-8")
+    SERVED_RUNBOOKS.write_bytes((ROOT / "docs/runbooks.md").read_bytes())

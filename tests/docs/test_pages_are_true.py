@@ -16,7 +16,7 @@ from prismq.client.settings import _TAKES
 from prismq.domain import errors
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.worker.context import TaskContext
-from tests.docs.generated import PARTS, names_in, up_to_date
+from tests.docs.generated import PARTS, SERVED_RUNBOOKS, names_in, up_to_date
 from tests.docs.pages import PAGES, ROOT
 
 _LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
@@ -61,6 +61,12 @@ def test_what_a_page_takes_from_the_code_is_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
 
     assert text == up_to_date(text), "run: python -m tests.docs.generated"
+
+
+def test_the_dashboard_serves_the_runbooks_as_the_documents_have_them() -> None:
+    served = SERVED_RUNBOOKS.read_text(encoding="utf-8")
+
+    assert served == text_of("docs/runbooks.md"), "run: python -m tests.docs.generated"
 
 
 def test_the_lifecycle_and_both_tables_of_settings_are_in_the_documents() -> None:

@@ -36,6 +36,7 @@ PAGES = {
     "failures": "/failures",
     "alerts": "/alerts",
     "alerts-older": "/alerts?before_id=1",
+    "runbooks": "/runbooks",
     "levels": "/levels",
     "scaling": "/scaling?slots=1,4,16",
     "remediation": "/remediation",

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from prismq import PrismQ
 from prismq.domain.account import Role
+from prismq.observability.alerts.definitions import ALERTS
 from prismq.storage.contract.alerts import DUTY, FIRING, RESOLVED, AlertChange, AlertRecord, NewNotice
 from tests.helpers.builders import a_task, claim, complete, dead_letter
 from tests.helpers.clock import START, FakeClock
@@ -91,6 +92,57 @@ def test_a_silence_is_made_shown_and_ended(client: TestClient, q: PrismQ, clock:
 )
 def test_a_silence_of_everything_or_nothing_is_refused(client: TestClient, wrong: dict[str, Any]) -> None:
     assert client.post("/api/v1/alerts/silences", json=wrong).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("matchers", "words"),
+    [
+        ({}, "a silence names what it is about: one or more of rule, severity and labels, as in rule=*"),
+        ({"rul": "Nope"}, "no alert has a label 'rul'. Did you mean 'rule'?"),
+        ({"rule": "Nope"}, "there is no alert 'Nope'."),
+    ],
+)
+def test_a_silence_that_can_match_nothing_is_refused_in_words(
+    client: TestClient, matchers: dict[str, str], words: str
+) -> None:
+    answer = client.post("/api/v1/alerts/silences", json={"matchers": matchers, "seconds": 60})
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+    assert client.get("/api/v1/alerts/silences").json()["items"] == []
+
+
+def test_an_alert_that_follows_from_another_is_muted_by_it(client: TestClient, q: PrismQ, clock: FakeClock) -> None:
+    number = plant(q, clock)
+    plant(q, clock, "NoActiveWorkers", labels={})
+    found = client.get("/api/v1/alerts", params={"state": "muted"}).json()["items"]
+    assert [(one["rule"], one["muted_by"]) for one in found] == [("QueueUnserved", "NoActiveWorkers")]
+    assert client.get(f"/api/v1/alerts/{number}").json()["state"] == "muted"
+
+
+def test_the_dashboard_has_the_runbooks_and_alerts_lead_there(site: Site, q: PrismQ, clock: FakeClock) -> None:
+    site = Site(q, site._stack)
+    plant(q, clock)
+    browser, _ = site.browser(Role.VIEWER)
+    browser.headers["accept"] = "text/html"
+    assert '<a href="/runbooks#queueunserved">What to do</a>' in browser.get("/alerts").text
+    page = browser.get("/runbooks")
+    assert page.status_code == 200
+    for alert in ALERTS:
+        assert f'id="{alert.name.lower()}"' in page.text, alert.name
+    assert "<pre>prismq queues list\nprismq why 7\nprismq scale advice</pre>" in page.text
+    assert '<a href="#workernotconsuming">WorkerNotConsuming</a>' in page.text
+    assert site.client(accept="text/html").get("/runbooks", follow_redirects=False).status_code == 303
+
+
+def test_alerts_lead_to_the_runbooks_that_the_settings_name(
+    q: PrismQ, stack: Any, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prismq.toml").write_text("[alerts]\nrunbooks_url = 'https://wiki.example.com/runbooks'\n")
+    monkeypatch.chdir(tmp_path)
+    plant(q, clock)
+    client, link = Site(q, stack).anonymous, "https://wiki.example.com/runbooks#queueunserved"
+    assert client.get("/api/v1/alerts").json()["items"][0]["runbook"] == link
+    assert f'<a href="{link}">What to do</a>' in client.get("/alerts", headers={"accept": "text/html"}).text
 
 
 def test_rules_are_listed_as_the_settings_have_them(

@@ -21,6 +21,7 @@ def test_a_breaker_is_opened_and_closed_and_both_are_on_record(client: TestClien
 
     assert opened.status_code == 200
     assert (opened.json()["state"], opened.json()["reason"]) == ("open", "the provider is down")
+    assert opened.json()["warning"] is None
     assert claim(q.store, clock) == []
     found = client.get("/api/v1/remediation").json()
     assert [one["type"] for one in found["breakers"]] == ["mail"]
@@ -32,6 +33,16 @@ def test_a_breaker_is_opened_and_closed_and_both_are_on_record(client: TestClien
     assert {one["act"]: one["times"] for one in client.get("/api/v1/remediation").json()["totals"]} == {
         "breaker_open": 1, "breaker_close": 1
     }  # fmt: skip
+
+
+def test_a_type_that_nobody_knows_is_opened_with_a_warning(client: TestClient, q: PrismQ, clock: FakeClock) -> None:
+    q.store.inbox.enqueue(a_task("mail"), clock.now())
+
+    answer = client.post(f"{BREAKERS}/mial/open", json={})
+
+    assert answer.status_code == 200
+    warning = answer.json()["warning"]
+    assert warning == "no task of the type 'mial' was ever seen, and no worker knows it. Did you mean 'mail'?"
 
 
 def test_acts_come_in_pages(client: TestClient) -> None:

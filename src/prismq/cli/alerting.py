@@ -19,6 +19,7 @@ def alerting(q: PrismQ, settings: Settings, role: str, *, more: Sequence[Step] =
     Raises ConfigurationError for rules and channels that there are not.
     """
     from prismq.domain.events import ChoreFailed
+    from prismq.observability.alerts.checking import missing_here
     from prismq.observability.alerts.look import Surroundings
     from prismq.observability.alerts.service import Service, holder_of
     from prismq.observability.alerts.watch import Watch, Watching
@@ -44,4 +45,8 @@ def alerting(q: PrismQ, settings: Settings, role: str, *, more: Sequence[Step] =
         q.emit,
         Watching(holder_of(role), settings.alerts, settings.slo, around),
     )
+    # Not refused: a file of settings is for all machines, and another one, which has the program, may watch.
+    for name in settings.alerts.channels:
+        if (missing := missing_here(name, settings.alerts)) is not None:
+            q.emit(ChoreFailed("alerts", missing))
     return Service(q.clock, [watch.step, *more], closing=watch.close, on_fault=failed)

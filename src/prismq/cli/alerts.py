@@ -25,8 +25,8 @@ Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="Its number, as
 def list_alerts(
     call: Call,
     state: Annotated[
-        Literal["firing", "pending", "acknowledged", "silenced"] | None,
-        typer.Option("--state", metavar="STATE", help="Only those: firing, pending, acknowledged or silenced."),
+        Literal["firing", "pending", "acknowledged", "silenced", "muted"] | None,
+        typer.Option("--state", metavar="STATE", help="Only those: firing, pending, acknowledged, silenced or muted."),
     ] = None,
 ) -> int:
     """List what is wrong now, who watches, and channels that fail. Ends with 1 where something fires."""
@@ -39,7 +39,7 @@ def list_alerts(
         watcher = found.watcher
         output.print_json(
             {
-                "items": [one.to_json() for one in shown],
+                "items": [one.to_json(call.settings.alerts) for one in shown],
                 "watcher": None if watcher is None else {"holder": watcher.holder, "since": iso(watcher.since)},
                 "channels": channels_json(call.settings.alerts, found.channels),
             }
@@ -58,7 +58,9 @@ def _print_board(found: Board, shown: list[Shown]) -> None:
         if one.failing_since is not None:
             since = output.age(found.at - one.failing_since)
             output.note(f"the channel {one.channel} has delivered nothing for {since}: {one.error}")
-    if found.watcher is None:
+    if found.watcher is not None:
+        output.say(f"Watched by {found.watcher.holder}, for {output.age(max(0.0, found.at - found.watcher.since))}.")
+    else:
         output.note("nobody watches: the alerts are those of the last look. `prismq worker` and `prismq server` watch")
 
 
@@ -101,10 +103,10 @@ def history(
     from prismq.observability.alerts.board import Shown
 
     with call.queue() as q:
-        found = [Shown(one, None) for one in q.store.alerts.history(rule=rule, limit=limit)]
+        found = [Shown(one) for one in q.store.alerts.history(rule=rule, limit=limit)]
         now = q.clock.now()
     if call.as_json:
-        output.print_json([one.to_json() for one in found])
+        output.print_json([one.to_json(call.settings.alerts) for one in found])
         return
     if not found:
         output.say("Nothing has fired.")
@@ -142,29 +144,31 @@ def _lasted(one: Shown, now: float) -> str:
 def show(call: Call, alert_id: Number) -> int:
     """Show one alert, and what was said about it to whom."""
     from prismq.domain.times import from_epoch
-    from prismq.observability.alerts.board import Shown, notice_json
+    from prismq.observability.alerts.board import notice_json, shown_of
+    from prismq.observability.alerts.rules import runbook_of
 
     with call.queue() as q:
         record = q.store.alerts.get(alert_id)
         notices = q.store.alerts.notices(alert_id=alert_id)
+        found = [] if record is None else shown_of(q.store, [record], q.clock.now())
     if record is None:
         output.note(f"error: there is no alert {alert_id}")
         return Exit.FAILED
-    shown = Shown(record, None)
+    [shown] = found
     if call.as_json:
-        output.print_json({**shown.to_json(), "notices": [notice_json(one) for one in notices]})
+        output.print_json({**shown.to_json(call.settings.alerts), "notices": [notice_json(one) for one in notices]})
         return Exit.OK
     output.say(record.summary)
     output.print_pairs(
         [
             ("alert", record.rule),
             ("labels", ", ".join(f"{name}={value}" for name, value in record.labels.items()) or "-"),
-            ("state", shown.state),
+            ("state", shown.state if shown.muted_by is None else f"{shown.state}, follows from {shown.muted_by.rule}"),
             ("severity", record.severity),
             ("since", output.moment(from_epoch(record.since))),
             ("acknowledged", record.acked_by or "by nobody"),
             ("note", record.ack_note or "-"),
-            ("what to do", shown.runbook or "-"),
+            ("what to do", runbook_of(record.rule, call.settings.alerts) or "-"),
         ]
     )
     output.say(record.description)
@@ -228,7 +232,8 @@ def silence(
             usage(f"{one!r} is no matcher; give NAME=VALUE, such as rule=NoActiveWorkers or queue=mail")
         wanted[name.strip()] = value.strip()
     with call.queue() as q:
-        made = acts.silence(q.store, wanted, seconds_of(for_, "--for"), who_am_i(), reason, q.clock.now())
+        length_s = seconds_of(for_, "--for")
+        made = acts.silence(q.store, call.settings.alerts, wanted, length_s, who_am_i(), reason, q.clock.now())
         _note(q, "alerts.silence", str(made.silence_id), {"matchers": wanted})
     if call.as_json:
         output.print_json({"id": made.silence_id, "until": from_epoch(made.until).isoformat()})

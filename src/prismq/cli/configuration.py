@@ -39,8 +39,12 @@ def check(call: Call, file: File = None) -> None:
 
     A wrong one is named with the reason, and the command ends with code 4.
     """
+    from prismq.observability.alerts.checking import check_alerts
+
     call = _with_file(call, file)
     found = settings_of(call)
+    for missing in check_alerts(call.settings.alerts):
+        output.note(f"warning: {missing}")
     if call.as_json:
         output.print_json([one._asdict() for one in found])
         return

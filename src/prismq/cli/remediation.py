@@ -113,7 +113,7 @@ def open_one(
     from prismq.client.operator import who_am_i
     from prismq.domain.errors import InvalidArgument
     from prismq.observability.remediation.board import breaker_json
-    from prismq.observability.remediation.by_hand import open_breaker
+    from prismq.observability.remediation.by_hand import open_breaker, stranger
 
     for_s = None if for_ is None else options.seconds_of(for_, "--for")
     with call.queue() as q:
@@ -121,9 +121,12 @@ def open_one(
             made = open_breaker(q.store, q.clock.now(), type_name, by=who_am_i(), via="cli", reason=reason, for_s=for_s)
         except InvalidArgument as error:
             usage(str(error))
+        unknown = stranger(q.store, q.clock.now(), type_name)
         announce(q)
+    if unknown is not None:
+        output.note(f"{unknown} Its breaker is open all the same")
     if call.as_json:
-        output.print_json(breaker_json(made))
+        output.print_json({**breaker_json(made), "warning": unknown})
     else:
         until = "until it is closed" if for_s is None else f"until a task is tried in {output.duration(for_s)}"
         output.say(f"{type_name}: its tasks wait {until}")

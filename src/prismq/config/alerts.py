@@ -147,6 +147,12 @@ class AlertsConfig(Config):
     dashboard_url: str | None = Field(
         None, pattern=r"^https?://[^\s]+$", description="where people find the dashboard, for links in messages"
     )
+    runbooks_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/#][^\s#]*$",
+        description="where docs/runbooks.md is published, for links in messages, the alert's name after a #; none: the "
+        "dashboard's own page where dashboard_url is set",
+    )
     canary_queues: list[str] = Field(
         [], description="queues into which a canary task is enqueued again and again; empty: none"
     )

@@ -297,7 +297,7 @@ class Actor:
     def silence(self, matchers: Mapping[str, str], seconds: float, reason: str, starts_at: float | None) -> Silence:
         """Let alerts that match not be told for a while."""
         now, by = self._q.clock.now(), self._who.name
-        made = acts.silence(self._q.store, matchers, seconds, by, reason, now, starts_at=starts_at)
+        made = acts.silence(self._q.store, self._alerts, matchers, seconds, by, reason, now, starts_at=starts_at)
         self._note("alerts.silence", str(made.silence_id), {"matchers": dict(matchers), "seconds": seconds})
         return made
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prismq.config.alerts import AlertsConfig
 from prismq.domain.errors import InvalidArgument, PrismqError
 from prismq.observability.alerts.matching import check_silence
+from prismq.observability.alerts.rules import rules_of
 from prismq.storage.contract import Store
 from prismq.storage.contract.alerts import AlertRecord, Silence
 
@@ -32,6 +34,7 @@ def acknowledge(store: Store, alert_id: int, by: str, note: str | None, now: flo
 
 def silence(
     store: Store,
+    config: AlertsConfig,
     matchers: Mapping[str, str],
     seconds: float,
     by: str,
@@ -40,8 +43,14 @@ def silence(
     *,
     starts_at: float | None = None,
 ) -> Silence:
-    """Alerts that match are not told for so long, from now or from `starts_at` on. Raises InvalidArgument."""
-    check_silence(matchers, seconds)
+    """Alerts that match are not told for so long, from now or from `starts_at` on.
+
+    Raises InvalidArgument, also for what can match no rule of `config` and no alert that is open.
+    """
+    # The one who watches may have rules of its own, with other settings than ours.
+    known = {one.rule: tuple(one.labels) for one in store.alerts.open()}
+    known.update({rule.name: rule.labels for rule in rules_of(config)})
+    check_silence(matchers, seconds, known)
     if len(reason) > TEXT_CHARS_MAX:
         raise InvalidArgument(f"a reason has at most {TEXT_CHARS_MAX} characters")
     starts = now if starts_at is None else starts_at

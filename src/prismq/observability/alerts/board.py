@@ -8,38 +8,35 @@ from typing import Any, NamedTuple
 from prismq.config.alerts import AlertsConfig
 from prismq.domain.times import from_epoch
 from prismq.observability.alerts.definitions import BY_NAME
-from prismq.observability.alerts.matching import silencing
-from prismq.observability.alerts.rules import in_words
+from prismq.observability.alerts.matching import muting, silencing
+from prismq.observability.alerts.rules import in_words, runbook_of
 from prismq.storage.contract import Duty, Store
 from prismq.storage.contract.alerts import DUTY, FIRING, AlertRecord, Canary, ChannelState, Notice, Silence
 
 _RANK = {"page": 0, "ticket": 1, "info": 2}
-STATES = ("firing", "pending", "acknowledged", "silenced")
+STATES = ("firing", "pending", "acknowledged", "silenced", "muted")
 
 
 class Shown(NamedTuple):
-    """An alert, and the silence it is under."""
+    """An alert, and what keeps it back: the silence it is under, and the alert it follows from."""
 
     record: AlertRecord
-    silence: Silence | None
+    silence: Silence | None = None
+    muted_by: AlertRecord | None = None
 
     @property
     def state(self) -> str:
-        """`pending`, `firing`, `acknowledged`, `silenced` or `resolved`."""
+        """`pending`, `firing`, `acknowledged`, `silenced`, `muted` or `resolved`."""
         if self.record.state != FIRING:
             return self.record.state
         if self.silence is not None:
             return "silenced"
-        return "firing" if self.record.acked_at is None else "acknowledged"
+        if self.record.acked_at is not None:
+            return "acknowledged"
+        return "firing" if self.muted_by is None else "muted"
 
-    @property
-    def runbook(self) -> str | None:
-        """Where it is said what to do."""
-        alert = BY_NAME.get(self.record.rule)
-        return None if alert is None else alert.runbook
-
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
+    def to_json(self, config: AlertsConfig) -> dict[str, Any]:
+        """For programs. `config`: says where the runbooks are."""
         one = self.record
         return {
             "id": one.alert_id,
@@ -61,7 +58,8 @@ class Shown(NamedTuple):
             "acknowledged_by": one.acked_by,
             "note": one.ack_note,
             "silence_id": None if self.silence is None else self.silence.silence_id,
-            "runbook": self.runbook,
+            "muted_by": None if self.muted_by is None else self.muted_by.rule,
+            "runbook": runbook_of(one.rule, config),
         }
 
 
@@ -77,14 +75,20 @@ class Board(NamedTuple):
 
     @property
     def firing(self) -> list[Shown]:
-        """Those that fire and that nobody silenced or looks after."""
+        """Those that fire, that nobody silenced or looks after, and that follow from no other."""
         return [one for one in self.open if one.state == "firing"]
+
+
+def shown_of(store: Store, records: Sequence[AlertRecord], now: float) -> list[Shown]:
+    """Alerts with what keeps them back. Raises QueueDatabaseError."""
+    silences, open_ = store.alerts.silences(now), store.alerts.open()
+    return [Shown(one, silencing(one, silences, now), muting(one, open_)) for one in records]
 
 
 def board(store: Store, now: float) -> Board:
     """Look at all of it. Raises QueueDatabaseError."""
-    silences = store.alerts.silences(now)
-    open_ = [Shown(one, silencing(one, silences, now)) for one in store.alerts.open()]
+    silences, records = store.alerts.silences(now), store.alerts.open()
+    open_ = [Shown(one, silencing(one, silences, now), muting(one, records)) for one in records]
     open_.sort(key=lambda one: (STATES.index(one.state), _RANK.get(one.record.severity, 3), one.record.since))
     watcher = next((duty for duty in store.duties.all(now) if duty.name == DUTY), None)
     return Board(now, open_, silences, store.alerts.channels(), store.alerts.canaries(), watcher)

@@ -59,7 +59,11 @@ class Alert(NamedTuple):
     @property
     def runbook(self) -> str:
         """Where it is said what to do: a page of the documents, and its heading."""
-        return f"{RUNBOOKS}#{self.name.lower()}"
+        return self.runbook_at(RUNBOOKS)
+
+    def runbook_at(self, base: str) -> str:
+        """The same, where that page is found at `base`."""
+        return f"{base}#{self.name.lower()}"
 
 
 GROUPS = {
@@ -154,7 +158,8 @@ _WORKERS = (
     Alert(
         "NoActiveWorkers", "worker", _PAGE, (), _BELOW, 1, 1, "workers", 1 * MINUTE_S, 1 * MINUTE_S,
         "No worker is active",
-        "Nothing that is enqueued is done. Start one: `prismq worker`. A queue that nobody ever used does not alert.",
+        "Nothing that is enqueued is done. Start one: `prismq worker`. A queue into which nothing was ever enqueued "
+        "does not alert.",
     ),
     Alert(
         "WorkerUnhealthy", "worker", _TICKET, _WORKER, _ABOVE, 60, 60, "seconds", 5 * MINUTE_S, 1 * MINUTE_S,
@@ -214,7 +219,7 @@ _STORE = (
     ),
     Alert(
         "DatabaseSlow", "store", _TICKET, (), _ABOVE, 1, 0.5, "seconds", 5 * MINUTE_S, 5 * MINUTE_S,
-        "One look into an index takes the database {value}",
+        "One small exchange with the database takes {value}",
         "Its disk or its machine is overloaded, or somebody holds its lock for long.",
     ),
     Alert(
@@ -264,6 +269,24 @@ _STORE = (
         "The alert channel {channel} has delivered nothing for {value}",
         "{detail} What it should have told is tried again, and shown by `prismq alerts list`.",
     ),
+)  # fmt: skip
+
+# While one of these fires, nobody is told of those that follow from it: where the labels that both have are equal.
+MUTES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "NoActiveWorkers": frozenset(
+            {
+                "QueueUnserved", "OldestTaskOverTarget", "BacklogGrowing", "HighQueueDepth", "ScheduleMissed",
+                "ScheduleFailing", "ErrorBudgetBurnFast", "ErrorBudgetBurnSlow",
+            }
+        ),
+        "QueueUnserved": frozenset({"OldestTaskOverTarget", "BacklogGrowing"}),
+        "OldestTaskOverTarget": frozenset({"BacklogGrowing"}),
+        "ErrorBudgetBurnFast": frozenset({"ErrorBudgetBurnSlow"}),
+        "PoisonTask": frozenset({"LeasesLost"}),
+        "HighFailureRate": frozenset({"FailureRateAboveBaseline", "DeadLettersGrew"}),
+        "DiskAlmostFull": frozenset({"DiskFillingUp", "WalTooLarge"}),
+    }
 )  # fmt: skip
 
 ALERTS: tuple[Alert, ...] = (*_QUEUES, *_TASKS, *_WORKERS, *_SCHEDULES, *_LEVELS, *_STORE)

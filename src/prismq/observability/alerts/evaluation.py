@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from prismq.observability.alerts.measures import Measure
-from prismq.observability.alerts.rules import Rule, in_words
+from prismq.observability.alerts.rules import PLACE, Rule, in_words
 from prismq.storage.contract.alerts import FIRING, PENDING, RESOLVED, AlertChange, AlertRecord
 
 # Where nobody looked for longer than this, nobody knows whether it lasted meanwhile: it is pending anew.
 GAP_S = 120.0
 INSTANCES_MAX = 50  # of one rule: past this the others are not told one by one
-
-_PLACE = re.compile(r"\{(\w+)\}")
 _GONE_WORDS = "The rule was switched off, or the thing it is about is gone."
 
 
@@ -69,7 +66,9 @@ def _next(rule: Rule, record: AlertRecord, found: Measure | None, now: float) ->
         threshold = rule.threshold_of(record.labels, found.threshold)
         bad = rule.is_bad(found.value, threshold)
         still = rule.is_bad(found.value, rule.clear_of(threshold)) or bad
-        record = _described(rule, record, found, threshold)
+        record = replace(record, value=found.value, threshold=threshold)
+        if bad:  # else the words stay those of when it was, for whoever reads of it while it ends, and afterwards
+            record = _described(rule, record, found, threshold)
     seen = record.seen
     record = replace(record, seen=now, severity=rule.severity.value)
     if record.state == PENDING:
@@ -96,18 +95,12 @@ def _described(rule: Rule, record: AlertRecord, found: Measure, threshold: float
         "threshold": in_words(threshold, rule.unit),
         "detail": found.detail,
     }
-    return replace(
-        record,
-        value=found.value,
-        threshold=threshold,
-        summary=_filled(rule.summary, words),
-        description=_filled(rule.description, words),
-    )
+    return replace(record, summary=_filled(rule.summary, words), description=_filled(rule.description, words))
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:
     # Not str.format: the text of a rule of one's own may hold any braces, and a label's value some more.
-    return " ".join(_PLACE.sub(lambda found: words.get(found[1], found[0]), text).split())
+    return " ".join(PLACE.sub(lambda found: words.get(found[1], found[0]), text).split())
 
 
 def _ended(record: AlertRecord, now: float) -> AlertChange:

@@ -46,6 +46,7 @@ class Figures:
 
     at: float  # seconds since 1970
     depth: Mapping[tuple[str, str, str, str], int] = field(default_factory=dict)
+    used: bool = False  # whether anything was ever enqueued
     queues: Sequence[QueueInfo] = ()
     crew: Sequence[WorkerView] = ()
     unserved: Sequence[Unserved] = ()

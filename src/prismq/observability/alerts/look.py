@@ -20,6 +20,7 @@ from prismq.observability.alerts.figures import BackupFigures, Figures, Pair, Ti
 from prismq.observability.alerts.rules import Rule
 from prismq.observability.condition import HEARTBEAT_S, unserved, views
 from prismq.observability.exposition.collector import RedisReader, collect
+from prismq.observability.exposition.in_hand import CRASHED_AMONG, HELD_MAX
 from prismq.observability.exposition.samples import Samples
 from prismq.observability.facts import RedisProbe
 from prismq.observability.slo.levels import levels_of, targets
@@ -27,8 +28,6 @@ from prismq.observability.slo.report import Burn, burns
 from prismq.storage.backups import BackupFolder
 from prismq.storage.contract import HeldTask, Outcomes, Schedule, Store
 
-HELD_MAX = 10_000
-CRASHED_AMONG = 1_000
 _BURNS_EVERY_S = 30.0
 _DAY_EVERY_S = 60.0
 _USUAL_EVERY_S = 300.0
@@ -56,18 +55,22 @@ class Looker:
     def __init__(self, store: Store, clock: Clock, rules: Sequence[Rule], slo: SloConfig, around: Surroundings) -> None:
         self._store, self._clock, self._slo, self._around = store, clock, slo, around
         self._rules = {rule.name: rule for rule in rules if rule.enabled}
+        self._used = False
         self._own = any(rule.metric is not None for rule in self._rules.values())
         self._kept: dict[str, tuple[float, object]] = {}
         self._began = clock.now()
         self._succeeded: dict[str, float] = {}
         self._slow = SlowLook(store, clock, around)
 
-    def look(self) -> Figures:
-        """The figures of now. Raises QueueDatabaseError where the store cannot be read."""
+    def look(self, write_s: float = 0.0) -> Figures:
+        """The figures of now. `write_s`: how long a small write took just now, which a lock holds up where it does not
+        hold up a read. Raises QueueDatabaseError where the store cannot be read."""
         store, now, began = self._store, self._clock.now(), self._clock.monotonic()
         store.work.next_due()  # one look into an index
         response_s = self._clock.monotonic() - began
         depth, queues, routes = store.insight.depth(), store.queues.all(now), store.insight.ready_routes(now)
+        if not self._used:  # which stays so
+            self._used = bool(depth) or any(one.outcome == "enqueued" for one in store.insight.totals(now))
         crew = views(store.workers.all(), queues, routes, now, self._around.heartbeat_s)
         held = store.insight.held_tasks(HELD_MAX)
         most, active = store.insight.connections_max(), store.insight.connections().active
@@ -76,6 +79,7 @@ class Looker:
         return Figures(
             now,
             depth=depth,
+            used=self._used,
             queues=queues,
             crew=crew,
             unserved=unserved(routes, depth, queues, crew),
@@ -84,7 +88,7 @@ class Looker:
             crashed=self._crashed(now),
             usual=self._usual(held, now),
             timetables=self._timetables(now),
-            response_s=response_s,
+            response_s=max(write_s, response_s),
             connections_left=None if most is None else most - active,
             space=store.insight.space(),
             wal_bytes=store.keeping.stats().wal_bytes,
@@ -194,7 +198,13 @@ class Looker:
         if not self._own:
             return None
         around = self._around
-        return collect(self._store, self._clock, redis=around.redis_reader, heartbeat_s=around.heartbeat_s).samples
+        return collect(
+            self._store,
+            self._clock,
+            redis=around.redis_reader,
+            heartbeat_s=around.heartbeat_s,
+            promises=self._slo.promises,
+        ).samples
 
 
 class SlowLook:

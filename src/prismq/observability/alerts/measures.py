@@ -177,7 +177,7 @@ def _running_long(figures: Figures, rule: Rule) -> Iterator[Measure]:
 
 
 def _active(figures: Figures, rule: Rule) -> Iterator[Measure]:
-    if figures.depth or figures.crew:  # an empty queue that nobody has used yet wants no worker
+    if figures.used:
         yield Measure({}, sum(one.live and one.worker.status == "active" for one in figures.crew))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from prismq.config.alerts import ChannelConfig
-from prismq.observability.alerts.matching import silencing
+from prismq.observability.alerts.matching import muting, silencing
 from prismq.observability.alerts.rules import Rule
 from prismq.storage.contract.alerts import FIRING, RESOLVED, AlertChange, AlertRecord, NewNotice, Silence
 
@@ -27,11 +27,14 @@ def with_notices(
     silences: Iterable[Silence],
     manners: Manners,
     now: float,
+    *,
+    around: Iterable[AlertRecord] = (),
 ) -> AlertChange:
     """The change with what has to be said about it; its record remembers who was told, and when.
 
-    A silenced alert is told when the silence is over, if it fires then. One that somebody has acknowledged is neither
-    repeated nor escalated. Who was told that it fires is told that it is over, silenced or not.
+    A silenced alert is told when the silence is over, if it fires then, and is not about to be over; so is one that
+    follows from another, which is among `around` and fires. One that somebody has acknowledged is neither repeated nor
+    escalated. Who was told that it fires is told that it is over, silenced or not.
     """
     record = change.record
     if change.gone:
@@ -40,12 +43,15 @@ def with_notices(
     if record.state == RESOLVED:
         told = [name for name in record.told if name in channels and channels[name].resolved]
         return replace(change, notices=_notices(told, "resolved", record, rule, due))
-    if record.state != FIRING or silencing(record, silences, now) is not None:
+    kept_back = silencing(record, silences, now) is not None or muting(record, around) is not None
+    if record.state != FIRING or kept_back:
         return change
     notices: list[NewNotice] = []
     # Not while somebody looks after it, nor while it is about to be over.
     nags = record.acked_at is None and record.clear_since is None
     if record.notified_at is None:
+        if record.clear_since is not None:
+            return change
         first = _fitting(channels, record, escalation=False)
         notices += _notices(first, "firing", record, rule, due)
         record = replace(record, notified_at=now, told=_and(record.told, first))

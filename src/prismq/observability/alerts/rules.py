@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from prismq.config.alerts import AlertsConfig, OwnRuleConfig, RuleConfig, unknown_rule
 from prismq.domain.errors import ConfigurationError, closest
 from prismq.domain.words import duration, plural
-from prismq.observability.alerts.definitions import ALERTS, BY_NAME, Alert, Comparison, Severity
+from prismq.observability.alerts.definitions import ALERTS, BY_NAME, RUNBOOKS, Alert, Comparison, Severity
 from prismq.observability.exposition.definitions import BY_NAME as METRICS
 from prismq.observability.exposition.definitions import Kind
 
 OWN_GROUP = "own"
+PLACE = re.compile(r"\{(\w+)\}")  # in a summary: what is put in there
 _GIB, _MIB = 1024**3, 1024**2
 
 
@@ -92,11 +94,25 @@ def rules_of(config: AlertsConfig) -> list[Rule]:
                 f"own_rules[{name!r}]: that is the name of a built-in alert; change it in the section `alerts.rules`, "
                 f"or give yours another name"
             )
-    built_in = [_built_in(alert, config.rules.get(alert.name, RuleConfig())) for alert in ALERTS]
+    base = runbooks_of(config)
+    built_in = [_built_in(alert, config.rules.get(alert.name, RuleConfig()), base) for alert in ALERTS]
     return [*built_in, *(_own(name, own) for name, own in config.own_rules.items())]
 
 
-def _built_in(alert: Alert, change: RuleConfig) -> Rule:
+def runbooks_of(config: AlertsConfig) -> str:
+    """Where the runbooks are found: as the settings say, else on the dashboard, else by their name in the documents."""
+    if config.runbooks_url is not None:
+        return config.runbooks_url
+    return RUNBOOKS if config.dashboard_url is None else f"{config.dashboard_url.rstrip('/')}/runbooks"
+
+
+def runbook_of(rule: str, config: AlertsConfig) -> str | None:
+    """Where it is said what to do about an alert; None for one of one's own."""
+    alert = BY_NAME.get(rule)
+    return None if alert is None else alert.runbook_at(runbooks_of(config))
+
+
+def _built_in(alert: Alert, change: RuleConfig, runbooks: str) -> Rule:
     where = f"rules[{alert.name!r}]"
     for name in change.params:
         if name not in alert.params:
@@ -131,7 +147,7 @@ def _built_in(alert: Alert, change: RuleConfig) -> Rule:
         alert.labels,
         {**alert.params, **change.params},
         dict(change.queues),
-        alert.runbook,
+        alert.runbook_at(runbooks),
         enabled=change.enabled,
         changed=change != RuleConfig(),
     )
@@ -150,6 +166,13 @@ def _own(name: str, own: OwnRuleConfig) -> Rule:
         if label not in metric.labels:
             known = ", ".join(metric.labels) or "none"
             raise ConfigurationError(f"{where}: {own.metric} has no label {label!r}; its labels are {known}")
+    places = ("value", "threshold", *metric.labels)
+    for place in PLACE.findall(own.summary or ""):
+        if place not in places:
+            raise ConfigurationError(
+                f"{where}: the summary has {{{place}}}, and nothing is called so.{closest(place, places)} It may have "
+                f"{', '.join(f'{{{one}}}' for one in places)}"
+            )
     comparison = Comparison(own.comparison)
     return Rule(
         name,

@@ -98,13 +98,15 @@ class Watch:
         now, before = self._clock.now(), self.on_duty
         # Long enough that one look that takes its time does not lose it.
         for_s = max(10.0, 3 * self._config.interval_seconds)
+        began = self._clock.monotonic()
         self.on_duty = self._store.duties.take(DUTY, self._holder, for_s, now, rank=self._rank)
+        write_s = self._clock.monotonic() - began
         if not self.on_duty:
             return
         if not before:
             self._store.alerts.forget_channels(list(self._config.channels))
         self._canaries.step()
-        figures = self.looker.look()
+        figures = self.looker.look(write_s)
         self._sample(figures)
         changes = self.changes(figures)
         if changes and not self._store.alerts.record(changes, self._holder, self._clock.now()):
@@ -119,12 +121,15 @@ class Watch:
         now = figures.at
         measured = {rule.name: measure(rule, figures) for rule in self.rules if rule.enabled}
         silences = self._store.alerts.silences(now)
+        changes = evaluate(self.rules, measured, self._store.alerts.open(), now)
+        records = [change.record for change in changes if not change.gone]
         return [
             with_notices(
-                change, self._by_name.get(change.record.rule), self._config.channels, silences, self._manners, now
+                change, self._by_name.get(change.record.rule), self._config.channels, silences, self._manners, now,
+                around=records,
             )
-            for change in evaluate(self.rules, measured, self._store.alerts.open(), now)
-        ]
+            for change in changes
+        ]  # fmt: skip
 
     def _sample(self, figures: Figures) -> None:
         """Once a minute, how many workers are well: a worker's minute each."""

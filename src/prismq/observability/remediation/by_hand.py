@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prismq.domain.account import AuditEntry
 from prismq.domain.breaker import Breaker, BreakerState, closed
-from prismq.domain.errors import InvalidArgument, QueueBusyError
+from prismq.domain.errors import InvalidArgument, QueueBusyError, closest
 from prismq.domain.limits import NAME_CHARS_MAX
+from prismq.observability.condition import LIVE, WorkerView
 from prismq.storage.contract import Store
 from prismq.worker.acts import BREAKER_CLOSE, BREAKER_OPEN
 
@@ -61,6 +62,18 @@ def close_breaker(
             store.remedies.note(BREAKER_CLOSE, 0, entry, now)
             return after
     raise QueueBusyError(f"the breaker of {type_!r} was changed by others again and again; try once more")
+
+
+def stranger(store: Store, now: float, type_: str) -> str | None:
+    """A warning where no task of this type was ever seen and no live worker knows it: it may be misspelt. A breaker is
+    opened all the same, because a type may be shut before its first task. Raises QueueDatabaseError."""
+    seen = {known for _, known, _, _ in store.insight.depth()} | {one.type for one in store.insight.totals(now)}
+    for worker in store.workers.all():
+        if worker.status in LIVE:
+            seen |= WorkerView(worker, 0.0, worker.status).types or frozenset()
+    if type_ in seen:
+        return None
+    return f"no task of the type {type_!r} was ever seen, and no worker knows it.{closest(type_, seen)}"
 
 
 def _check(type_: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from prismq.server.pages import acting, alerting, errors, looking, sessions, steering
+from prismq.server.pages import acting, alerting, errors, looking, runbooks, sessions, steering
 from prismq.server.pages.rendering import Rendering
 from prismq.server.pages.static import Assets
 
@@ -14,6 +14,6 @@ def install(app: FastAPI) -> None:
     app.state.rendering = Rendering()
     app.mount("/static", Assets(), name="static")
     # Before those with an id in their path: `/tasks/new` is no task.
-    for router in (sessions.router, acting.router, looking.router, alerting.router, steering.router):
-        app.include_router(router, include_in_schema=False)
+    for part in (sessions, acting, looking, alerting, runbooks, steering):
+        app.include_router(part.router, include_in_schema=False)
     app.state.page_error = errors.page

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from prismq.domain.account import Role
+from prismq.observability.alerts.definitions import BY_NAME
 from prismq.observability.alerts.matching import SILENCE_S_MAX
 from prismq.server.actions import Acting
 from prismq.server.dependencies import Admin, Operator, Serving, Viewer
 from prismq.server.pages.forms import Asked, Sent, back, needed, whole
 from prismq.server.pages.looking import ID_MAX
-from prismq.server.pages.rendering import rendering_of
+from prismq.server.pages.rendering import rendering_of, root_of
 from prismq.server.problems import Problem
 from prismq.server.views.alerts import SILENCE_HOURS, alerts_page
 from prismq.server.views.slo import levels_page
@@ -29,7 +30,8 @@ async def show_alerts(request: Request, who: Viewer, serving: Serving, asked: As
     view = await serving.ask(lambda q: alerts_page(q, serving.alerts, before_id))
     return rendering_of(request).page(
         request, who, "alerts.html", title="Alerts", place="alerts", follows=before_id is None, view=view,
-        hours=SILENCE_HOURS, is_admin=who.may(Role.ADMIN),
+        hours=SILENCE_HOURS, is_admin=who.may(Role.ADMIN), built_in=BY_NAME,
+        runbooks=serving.alerts.runbooks_url or f"{root_of(request)}/runbooks",
     )  # fmt: skip
 
 

@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from prismq.app import PrismQ
+from prismq.config.alerts import AlertsConfig
 from prismq.domain.times import to_epoch
 from prismq.observability.alerts.acts import TEXT_CHARS_MAX
-from prismq.observability.alerts.board import Shown, board, channels_json, notice_json, silence_json
-from prismq.observability.alerts.matching import MATCHERS_MAX, SILENCE_S_MAX, silencing
+from prismq.observability.alerts.board import Shown, board, channels_json, notice_json, shown_of, silence_json
+from prismq.observability.alerts.matching import MATCHERS_MAX, NAMES_NOTHING, SILENCE_S_MAX
 from prismq.observability.alerts.rules import rules_of
 from prismq.server.actions import Acting
 from prismq.server.dependencies import Admin, Operator, Serving, Viewer
@@ -36,7 +38,7 @@ router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 _ID_MAX = 2**63 - 1
 AlertId = Annotated[int, Path(ge=1, le=_ID_MAX, description="The alert's number.", examples=[1])]
 SilenceId = Annotated[int, Path(ge=1, le=_ID_MAX, description="The silence's number.", examples=[1])]
-State = Literal["firing", "pending", "acknowledged", "silenced"]
+State = Literal["firing", "pending", "acknowledged", "silenced", "muted"]
 
 
 class Alert(BaseModel):
@@ -46,7 +48,11 @@ class Alert(BaseModel):
     rule: str = Field(examples=["NoActiveWorkers"])
     labels: dict[str, str] = Field(description="What tells it from others of its rule.", examples=[{"queue": "mail"}])
     severity: str = Field(description="page, ticket or info.", examples=["page"])
-    state: str = Field(description="pending, firing, acknowledged, silenced or resolved.", examples=["firing"])
+    state: str = Field(
+        description="pending, firing, acknowledged, silenced, muted (it follows from another, and is not told) or "
+        "resolved.",
+        examples=["firing"],
+    )
     summary: str
     description: str
     value: float | None
@@ -61,7 +67,8 @@ class Alert(BaseModel):
     acknowledged_by: str | None
     note: str | None
     silence_id: int | None = Field(description="The silence that it is under.")
-    runbook: str | None
+    muted_by: str | None = Field(description="The alert that it follows from, and that fires.")
+    runbook: str | None = Field(description="Where it is said what to do; null for rules of one's own.")
 
 
 class Watcher(BaseModel):
@@ -120,15 +127,22 @@ class Acknowledge(Input):
     note: str | None = Field(None, max_length=TEXT_CHARS_MAX, examples=["the disk is being replaced"])
 
 
+def _some(matchers: object) -> object:
+    if matchers == {}:
+        raise PydanticCustomError("matchers", NAMES_NOTHING)
+    return matchers
+
+
 class NewSilence(
     Input, json_schema_extra={"examples": [{"matchers": {"rule": "*", "queue": "mail"}, "seconds": 3600}]}
 ):
     """Alerts that match all of it are not told for a while."""
 
-    matchers: dict[Name, Name] = Field(
+    matchers: Annotated[dict[Name, Name], BeforeValidator(_some)] = Field(
         min_length=1,
         max_length=MATCHERS_MAX,
-        description="rule, severity, or a label, and what it is to be; * and ? stand for any characters and for one.",
+        description="rule, severity, or a label, and what it is to be; * and ? stand for any characters and for one. "
+        "What can match no rule is refused.",
     )
     seconds: float = Field(gt=0, le=SILENCE_S_MAX, strict=True, examples=[3600])
     reason: str = Field("", max_length=TEXT_CHARS_MAX, examples=["planned work"])
@@ -204,20 +218,20 @@ class Trials(BaseModel):
     items: list[Tried]
 
 
-def alert_of(one: Shown) -> Alert:
+def alert_of(one: Shown, config: AlertsConfig) -> Alert:
     """An alert for the API."""
-    return Alert(**one.to_json())
+    return Alert(**one.to_json(config))
 
 
 @router.get("", summary="List open alerts", response_model=Alerts, responses=problems())
 async def list_alerts(
     who: Viewer, serving: Serving, state: Annotated[State | None, Query(description="Only these.")] = None
 ) -> Alerts:
-    """What fires first, the gravest first; then what is acknowledged, silenced or pending."""
+    """What fires first, the gravest first; then what is pending, acknowledged, silenced or muted."""
     found = await serving.ask(lambda q: board(q.store, q.clock.now()))
     watcher = found.watcher
     return Alerts(
-        items=[alert_of(one) for one in found.open if state is None or one.state == state],
+        items=[alert_of(one, serving.alerts) for one in found.open if state is None or one.state == state],
         watcher=None
         if watcher is None
         else Watcher(holder=watcher.holder, since=moment(watcher.since), until=moment(watcher.until)),
@@ -237,13 +251,11 @@ async def history(
     before = before_of(cursor)
 
     def ask(q: PrismQ) -> list[Shown]:
-        now = q.clock.now()
-        silences = q.store.alerts.silences(now)
         found = q.store.alerts.history(rule=rule, limit=limit + 1, before_id=before)
-        return [Shown(one, silencing(one, silences, now)) for one in found]
+        return shown_of(q.store, found, q.clock.now())
 
     found = await serving.ask(ask)
-    items = [alert_of(one) for one in found[:limit]]
+    items = [alert_of(one, serving.alerts) for one in found[:limit]]
     return Page(items=items, next_cursor=cursor_of(items[-1].id) if len(found) > limit else None)
 
 
@@ -299,10 +311,9 @@ async def get_alert(alert_id: AlertId, who: Viewer, serving: Serving) -> AlertDe
         found = q.store.alerts.get(alert_id)
         if found is None:
             raise Problem(404, f"there is no alert {alert_id}")
-        now = q.clock.now()
-        shown = Shown(found, silencing(found, q.store.alerts.silences(now), now))
+        [shown] = shown_of(q.store, [found], q.clock.now())
         notices = [Notice(**notice_json(one)) for one in q.store.alerts.notices(alert_id=alert_id)]
-        return AlertDetail(**shown.to_json(), notices=notices)
+        return AlertDetail(**shown.to_json(serving.alerts), notices=notices)
 
     return await serving.ask(ask)
 
@@ -310,6 +321,6 @@ async def get_alert(alert_id: AlertId, who: Viewer, serving: Serving) -> AlertDe
 @router.post(
     "/{alert_id}/acknowledge", summary="Acknowledge an alert", response_model=Alert, responses=problems(404, 413, 415)
 )
-async def acknowledge(alert_id: AlertId, how: Acknowledge, who: Operator, acting: Acting) -> Alert:
+async def acknowledge(alert_id: AlertId, how: Acknowledge, who: Operator, serving: Serving, acting: Acting) -> Alert:
     """Somebody looks after it: it is neither repeated nor escalated."""
-    return alert_of(Shown(await acting(lambda actor: actor.acknowledge_alert(alert_id, how.note)), None))
+    return alert_of(Shown(await acting(lambda actor: actor.acknowledge_alert(alert_id, how.note))), serving.alerts)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from prismq.observability.remediation.board import board, breaker_json
-from prismq.observability.remediation.by_hand import FOR_S_MAX
+from prismq.observability.remediation.by_hand import FOR_S_MAX, stranger
 from prismq.server.actions import Acting
 from prismq.server.dependencies import Operator, Serving, Viewer
 from prismq.server.routes.shapes import Input, Limit, Name, Saved, problems
@@ -31,6 +31,12 @@ class BreakerOut(BaseModel):
     trips: int = Field(description="How often it opened in a row.")
     probe_at: datetime | None = Field(description="When it is tried next; null while open: when somebody closes it.")
     probe_task_id: int | None
+
+
+class Opened(BreakerOut):
+    """A breaker that somebody opened."""
+
+    warning: str | None = Field(description="Where no task of this type was ever seen, and no worker knows it.")
 
 
 class Total(BaseModel):
@@ -91,11 +97,12 @@ async def remediation(
     return Remediation.model_validate(found.to_dict())
 
 
-@router.post("/breakers/{type_name}/open", summary="Open a breaker", response_model=BreakerOut, responses=problems(415))
-async def open_breaker(type_name: TypeName, how: Opening, who: Operator, acting: Acting) -> BreakerOut:
+@router.post("/breakers/{type_name}/open", summary="Open a breaker", response_model=Opened, responses=problems(415))
+async def open_breaker(type_name: TypeName, how: Opening, who: Operator, serving: Serving, acting: Acting) -> Opened:
     """No task of the type is claimed any more; what runs goes on."""
     made = await acting(lambda actor: actor.open_breaker(type_name, how.reason, how.for_seconds))
-    return BreakerOut.model_validate(breaker_json(made))
+    unknown = await serving.ask(lambda q: stranger(q.store, q.clock.now(), type_name))
+    return Opened.model_validate({**breaker_json(made), "warning": unknown})
 
 
 @router.post("/breakers/{type_name}/close", summary="Close a breaker", response_model=Saved, responses=problems())

@@ -67,7 +67,7 @@ def alerts_page(q: PrismQ, config: AlertsConfig, before_id: int | None) -> Alert
     return AlertsPage(
         found,
         [Row(one, value_in_words(one.record)) for one in found.open],
-        [Row(Shown(one, None), value_in_words(one)) for one in history[:_HISTORY_SHOWN]],
+        [Row(Shown(one), value_in_words(one)) for one in history[:_HISTORY_SHOWN]],
         history[_HISTORY_SHOWN - 1].alert_id if len(history) > _HISTORY_SHOWN else None,
         found.silences,
         channels_json(config, found.channels),
