@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.harness import ROOT, Settings, peers_installed, progress
 from benchmarks.lines import LINES as ON_SQLITE
 from benchmarks.postgres.lines import LINES as ON_POSTGRES
-from benchmarks.report import circumstances as sqlite_circumstances
-from benchmarks.report import page, postgres_circumstances, table
+from benchmarks.report import GROUPS as TOLD
+from benchmarks.report import keep, page, record, table
 from benchmarks.routes import LINES as ON_ROUTES
 from benchmarks.server import LINES as ON_SERVER
 from benchmarks.watching import LINES as ON_WATCHING
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke run: small numbers that mean little")
     parser.add_argument("--rounds", type=int, default=None, help="repetitions of each measure (default 3)")
     parser.add_argument("--dir", type=Path, default=None, help="where to make the databases")
-    parser.add_argument("--out", type=Path, default=None, help="write the page here, whatever was run")
+    parser.add_argument("--out", type=Path, default=None, help="write the page here, and its results beside it")
     arguments = parser.parse_args()
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     settings = Settings(quick=arguments.quick, rounds=rounds, folder=arguments.dir, load=_load())
@@ -46,20 +46,19 @@ def main() -> int:
         progress(f"{name} …")
         sections.append(LINES[name](settings))
     print(table(sections))
-    for kind, circumstances in (("sqlite", sqlite_circumstances), ("postgres", postgres_circumstances)):
-        for key, text in circumstances(settings).items() if set(names) & set(GROUPS[kind]) else ():
+    found = {}
+    for group, lines in GROUPS.items():
+        of_group = [section for section in sections if section.name in lines]
+        circumstances = TOLD[group].circumstances() if of_group else {}
+        for key, text in circumstances.items():
             print(f"{key}: {text}")
+        found |= {section.name: record(group, section, settings, circumstances) for section in of_group}
     missed = [check for section in sections for check in section.checks if not check.passed]
     out = arguments.out
-    groups = {group: found for group in GROUPS if (found := [one for one in sections if one.name in GROUPS[group]])}
-    if out is None and not arguments.quick:
-        # A part of the page is written only as a whole.
-        groups = {group: found for group, found in groups.items() if len(found) == len(GROUPS[group])}
-        out = ROOT / "docs" / "performance.md" if groups else None
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        before = out.read_text(encoding="utf-8") if out.exists() else ""
-        out.write_text(page(groups, settings, before), encoding="utf-8")
+    if out is not None or not arguments.quick:
+        results = ROOT / "benchmarks" / "results.json" if out is None else out.with_suffix(".json")
+        out = out or ROOT / "docs" / "performance.md"
+        out.write_text(page(keep(results, found), list(LINES)), encoding="utf-8")
         progress(f"written: {out}")
     if missed:
         print(f"\nMISSED {len(missed)} of the targets:" if not arguments.quick else "\nMISSED (quick: means little):")

@@ -1,16 +1,16 @@
-"""The table on the terminal, and docs/performance.md."""
+"""The table on the terminal, and docs/performance.md with what it is made of: the last results of every line."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-import re
 import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psutil
 import psycopg
@@ -23,12 +23,26 @@ from prismq.cli.demo.server import programs
 ON_SQLITE = ("huey", "litequeue", "persist-queue")
 ON_POSTGRES = ("pgqueuer", "chancy", "procrastinate", "asyncpg", "psycopg", "uvloop")
 NEWER = ("oban", "psycopg", "uvloop")
-# Before each part of the page but the first: a part is written when all of its lines were run.
-_PARTS = {
-    "sqlite": "",
-    "postgres": "<!-- PostgreSQL, by the lines whose names begin with pg- -->",
-    "http": "<!-- the HTTP server -->",
-}
+
+Record = dict[str, Any]  # of one line: what JSON can hold
+Records = dict[str, Record]
+
+_HEAD = """# Performance
+
+Written by `make bench` from `benchmarks/results.json`; do not edit either by hand. A line that is run alone is written,
+too, and says when it was. Figures of different machines do not compare, ratios do: every ratio below is the median of
+ratios of samples that were taken in turn, in one run. By processor time: the same ratio of tasks per second of
+processor time, which a busy machine disturbs less and which leaves out the waits for the disk."""
+_CHECKS = ("What", "Measured", "By processor time", "Target", "")
+
+
+class Group(NamedTuple):
+    """Lines that are told of together."""
+
+    title: str  # of their targets
+    how: str  # the title of what they were measured with
+    words: str
+    circumstances: Callable[[], dict[str, str]]
 
 
 def value(check: Check) -> str:
@@ -54,147 +68,100 @@ def table(sections: Sequence[Section]) -> str:
     return "\n".join(f"{what:<{wide[0]}}  {figure:>{wide[1]}}  {note}".rstrip() for what, figure, note in rows)
 
 
-def page(groups: Mapping[str, Sequence[Section]], settings: Settings, before: str = "") -> str:
-    """docs/performance.md: a part for each group. One that was not measured now stays as it is in `before`."""
-    parts = dict(zip(_PARTS, re.split("|".join(map(re.escape, list(_PARTS.values())[1:])), before), strict=False))
-    for name, sections in groups.items():
-        parts[name] = _WRITERS[name](sections, settings)
-    written = [(mark, parts[name].strip("\n")) for name, mark in _PARTS.items() if parts.get(name, "").strip()]
-    return "\n\n".join(f"{mark}\n\n{text}" if mark else text for mark, text in written) + "\n"
-
-
-def _results(sections: Sequence[Section], title: str) -> list[str]:
-    lines = [
-        f"## {title}",
-        "",
-        "| What | Measured | By processor time | Target | |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
-    for section in sections:
-        for check in section.checks:
-            cpu = f"{check.cpu:.2f} ×" if check.cpu is not None else ""
-            shown = "pass" if check.passed else "**MISSED**"
-            lines.append(f"| {check.what} | {value(check)} | {cpu} | {check.target} | {shown} |")
-    lines += [
-        "",
-        (
-            "By processor time: the same ratio of tasks per second of processor time, which a busy machine disturbs "
-            "less and which leaves out the waits for the disk."
-        ),
-    ]
-    for section in sections:
-        lines += ["", f"## {section.title}", "", section.words, "", "| | | |", "| --- | ---: | --- |"]
-        lines += [f"| {figure.who} | {figure.value} | {figure.note} |" for figure in section.figures]
-    return lines
-
-
-def _postgres_part(sections: Sequence[Section], settings: Settings) -> str:
-    lines = _results(sections, "PostgreSQL: targets")
-    lines += ["", "## PostgreSQL: how it was measured", ""]
-    lines += [f"- {name}: {text}" for name, text in postgres_circumstances(settings).items()]
-    lines += [
-        "",
-        "```sh",
-        'make bench ARGS="--only postgres"    # all of it, a quarter of an hour; writes this part of the page',
-        'make bench ARGS="--only pg-drain"    # one line: ' + ", ".join(section.name for section in sections),
-        'make bench ARGS="--quick --only postgres"',
-        "```",
-        "",
-        (
-            "The server is a private one, started for each line in a folder for temporary files (`--dir` chooses "
-            "another disk), with one database for each sample, vacuumed, analysed and checkpointed before the clock "
-            "starts. What is not said above is as PostgreSQL has it by default. Worker and server share the cores."
-        ),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _sqlite_part(sections: Sequence[Section], settings: Settings) -> str:
-    lines = [
-        "# Performance",
-        "",
-        (
-            "Written by `make bench`; do not edit it by hand. Figures of different machines do not compare, ratios do: "
-            "every ratio below is the median of ratios of samples that were taken in turn, in one run."
-        ),
-        "",
-        *_results(sections, "Targets"),
-    ]
-    lines += ["", "## How it was measured", ""]
-    lines += [f"- {name}: {text}" for name, text in circumstances(settings).items()]
-    lines += [
-        "",
-        "```sh",
-        "make bench                           # all of it, some minutes; writes this page",
-        'make bench ARGS="--only drain"       # one line: ' + ", ".join(section.name for section in sections),
-        'make bench ARGS="--quick"            # under a minute, to see that it runs',
-        "```",
-        "",
-        (
-            "Every database is new, in a folder for temporary files (`--dir` chooses another); waits for the disk are "
-            "those of that folder's disk. The peers run in an environment of their own (`.venv-peers`)."
-        ),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _http_part(sections: Sequence[Section], settings: Settings) -> str:
-    lines = _results(sections, "The HTTP server: targets")
-    lines += [
-        "",
-        "```sh",
-        'make bench ARGS="--only http"        # all of it; the ten million tasks of each engine take their time',
-        'make bench ARGS="--quick --only http"',
-        "```",
-        "",
-        f"Measured {time.strftime('%Y-%m-%d', time.gmtime())}; load of the machine when it began: {settings.load}.",
-    ]
-    return "\n".join(lines)
-
-
-def circumstances(settings: Settings) -> dict[str, str]:
-    """What a figure must travel with."""
+def record(group: str, section: Section, settings: Settings, circumstances: Mapping[str, str]) -> Record:
+    """What is kept of a line that was run, and shown of it."""
     return {
-        **_machine(settings),
-        "versions": f"prismq {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
-        "peers": peers(),
-        "PRAGMAs of ours and raw": ", ".join(f"`{name}={value}`" for name, value in PRAGMAS.items()),
-        **_run(settings),
+        "group": group,
+        "title": section.title,
+        "words": section.words,
+        "figures": [[figure.who, figure.value, figure.note] for figure in section.figures],
+        "checks": [
+            [
+                check.what,
+                value(check),
+                f"{check.cpu:.2f} ×" if check.cpu is not None else "",
+                check.target,
+                "pass" if check.passed else "**MISSED**",
+            ]
+            for check in section.checks
+        ],
+        "measured": _measured(settings),
+        "circumstances": dict(circumstances),
     }
 
 
-def postgres_circumstances(settings: Settings) -> dict[str, str]:
+def _measured(settings: Settings) -> str:
+    said = f"{time.strftime('%Y-%m-%d', time.gmtime())}, {settings.rounds} rounds"
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    if commit.returncode == 0:
+        said += f", commit `{commit.stdout.strip()}` or later"
+    return f"{said}; load of the machine before it began: {settings.load}"
+
+
+def keep(file: Path, found: Records) -> Records:
+    """Put these in the place of what the file has of the same lines; all that it has now."""
+    records: Records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    records.update(found)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return records
+
+
+def page(records: Records, order: Sequence[str]) -> str:
+    """docs/performance.md: the targets of each group, then every line, then what it was measured with."""
+    parts = [_HEAD]
+    for name, group in GROUPS.items():
+        lines = [records[line] for line in order if line in records and records[line]["group"] == name]
+        if not lines:
+            continue
+        checks = [check for line in lines for check in line["checks"]]
+        parts.append(f"## {group.title}")
+        parts.append(
+            _rows(
+                ["What", "Measured", "By processor time", "Target", ""], ["---", "---:", "---:", "---:", "---"], checks
+            )
+        )
+        for line in lines:
+            parts += [f"## {line['title']}", line["words"], f"Measured {line['measured']}."]
+            parts.append(_rows(["", "", ""], ["---", "---:", "---"], line["figures"]))
+        newest = max(lines, key=lambda line: str(line["measured"]))["circumstances"]
+        parts += [f"## {group.how}", "\n".join(f"- {what}: {text}" for what, text in newest.items()), group.words]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(head: Sequence[str], alignment: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, alignment, *rows))
+
+
+def sqlite_circumstances() -> dict[str, str]:
+    """What a figure must travel with."""
+    return {
+        **_machine(),
+        "versions": f"prismq {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
+        "peers": peers(),
+        "PRAGMAs of ours and raw": ", ".join(f"`{name}={value}`" for name, value in PRAGMAS.items()),
+    }
+
+
+def postgres_circumstances() -> dict[str, str]:
     """What a figure on PostgreSQL must travel with."""
     server = subprocess.run([programs() / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     return {
-        **_machine(settings),
+        **_machine(),
         "versions": f"prismq {__version__}, Python {platform.python_version()}, psycopg {psycopg.__version__} "
         f"({psycopg.pq.__impl__}), {server.strip()}",
         "peers": ", ".join(
             filter(None, (_installed(PEERS_PYTHON, ON_POSTGRES), _installed(NEWER_PEERS_PYTHON, NEWER)))
         ),
         "settings of the server": ", ".join(f"`{name}={value}`" for name, value in SETTINGS.items()),
-        **_run(settings),
     }
 
 
-def _machine(settings: Settings) -> dict[str, str]:
+def _machine() -> dict[str, str]:
     memory = psutil.virtual_memory().total / 2**30
     return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "load of the machine before it began": settings.load,
         "machine": f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}",
     }
-
-
-def _run(settings: Settings) -> dict[str, str]:
-    found = {"rounds": f"{settings.rounds}, interleaved; medians"}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    if commit.returncode == 0:
-        found["commit"] = f"`{commit.stdout.strip()}` or later"
-    return found
 
 
 def peers() -> str:
@@ -216,8 +183,32 @@ def _installed(python: Path, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {found[name]}" for name in shown) + f" (Python {found['Python']})"
 
 
-_WRITERS: dict[str, Callable[[Sequence[Section], Settings], str]] = {
-    "sqlite": _sqlite_part,
-    "postgres": _postgres_part,
-    "http": _http_part,
+def _bench(*names: str) -> str:
+    return "\n".join(["```sh", *(f'make bench ARGS="--only {name}"' for name in names), "```"])
+
+
+GROUPS: dict[str, Group] = {
+    "sqlite": Group(
+        "Targets",
+        "How it was measured",
+        _bench("sqlite", "drain")
+        + "\n\nEvery database is new, in a folder for temporary files (`--dir` chooses another); waits for the disk "
+        "are those of that folder's disk. The peers run in an environment of their own (`.venv-peers`).",
+        sqlite_circumstances,
+    ),
+    "postgres": Group(
+        "PostgreSQL: targets",
+        "PostgreSQL: how it was measured",
+        _bench("postgres", "pg-drain")
+        + "\n\nThe server is a private one, started for each line in a folder for temporary files (`--dir` chooses "
+        "another disk), with one database for each sample, vacuumed, analysed and checkpointed before the clock "
+        "starts. What is not said above is as PostgreSQL has it by default. Worker and server share the cores.",
+        postgres_circumstances,
+    ),
+    "http": Group(
+        "The HTTP server: targets",
+        "The HTTP server: how it was measured",
+        _bench("http", "routes-pg") + "\n\nThe ten million tasks of each engine take their time.",
+        postgres_circumstances,
+    ),
 }
