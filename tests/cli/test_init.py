@@ -159,6 +159,16 @@ def test_init_says_when_the_environment_wins_over_its_file(cli: Cli, monkeypatch
     assert "elsewhere.db, and it wins over prismq.toml" in answer.err
 
 
+def test_init_says_when_the_file_that_is_there_leads_elsewhere(cli: Cli) -> None:
+    (cli.folder / "prismq.toml").write_text("[worker]\nconcurrency = 2\n", encoding="utf-8")
+    answer = cli("init", "other.db")
+    assert answer.code == 0
+    assert 'Put the line `database = "other.db"` at its top' in answer.err
+    (cli.folder / "prismq.toml").write_text('database = "other.db"\n[worker]\nconcurrency = 2\n', encoding="utf-8")
+    assert cli("init", "other.db").err == ""
+    assert cli("status").code == 0
+
+
 def test_init_writes_nothing_but_toml(cli: Cli) -> None:
     assert cli("init", "--config", "prismq.yaml").code == 2
 

@@ -158,6 +158,11 @@ def _tell(call: Call, file: Path | None, database: str, written: bool, versions:
     used = resolve_database(None)
     if file is not None and used.source == "environment" and used.location != database:
         output.note(f"the environment names another database, {used}, and it wins over {file}")
+    elif file is not None and not written and call.common.config is None and not _is_same(used.location, database):
+        output.note(
+            f"{file} names no database, so that other commands look at {used}. Put the line `database = "
+            f'"{shown}"` at its top, or give them --db {shown}'
+        )
 
 
 def configuration_text(database: str) -> str:
