@@ -74,6 +74,15 @@ def test_a_time_that_cannot_be_replayed_is_named_with_what_can(cli: Cli, q: Pris
     assert f"--last takes a time from 10m to 7d, such as 2h or 1d; not '{last}'" in " ".join(answer.err.split())
 
 
+@pytest.mark.parametrize("command", [("advice",), ("simulate", "--slots", "1")], ids=lambda command: command[0])
+def test_a_queue_that_is_none_is_told_of(cli: Cli, q: PrismQ, command: tuple[str, ...]) -> None:
+    q.enqueue("noop", {}, queue="media")
+    answer = cli("scale", *command, "--queue", "medai", "--db", "queue.db")
+    assert answer.code != 0
+    assert "there is no queue 'medai'" in answer.err
+    assert "Did you mean 'media'?" in answer.err
+
+
 def test_an_unused_queue_has_nothing_to_measure(cli: Cli, q: PrismQ) -> None:
     assert "nothing to measure" in cli("scale", "advice").out
     assert cli("scale", "advice", "--json").json["queues"] == []

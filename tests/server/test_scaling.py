@@ -63,8 +63,10 @@ def test_the_settings_promise_goes_before_the_name(
     assert 'prismq_queue_promise_seconds{queue="within_30_seconds"} 0.5' in page
 
 
-def test_a_queue_that_is_none_is_not_at_rest(busy: PrismQ, client: TestClient) -> None:
-    answer = client.get("/api/v1/scaling/slots", params={"queue": ["within_30_seconds", "within_30_second"]})
+@pytest.mark.parametrize("path", ["slots", "simulation?slots=1"])
+def test_a_queue_that_is_none_is_not_at_rest(busy: PrismQ, client: TestClient, path: str) -> None:
+    asked = "&".join(f"queue={name}" for name in ("within_30_seconds", "within_30_second"))
+    answer = client.get(f"/api/v1/scaling/{path}{'&' if '?' in path else '?'}{asked}")
 
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"

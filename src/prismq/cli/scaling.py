@@ -12,6 +12,7 @@ from prismq.cli.context import Call, command, usage
 from prismq.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from prismq.app import PrismQ
     from prismq.domain.promise import Promise
     from prismq.observability.scaling.advice import Advice
     from prismq.observability.scaling.simulator import Replayed
@@ -50,6 +51,7 @@ def advice(call: Call, queue: Queues = None, target: Target = "60s", part: Part 
 
     promise = _promise(target, part)
     with call.queue() as q:
+        _refuse_unknown(call, q, queue)
         report = advise(q.store, q.clock.now(), default=promise, promises=call.settings.slo.promises, queues=queue)
     wanting = [one for one in report.queues if one.verdict == "more"]
     if call.as_json:
@@ -59,6 +61,15 @@ def advice(call: Call, queue: Queues = None, target: Target = "60s", part: Part 
     else:
         output.say("No queue that is not paused has had a task lately, so there is nothing to measure.")
     return Exit.FAILED if wanting else Exit.OK
+
+
+def _refuse_unknown(call: Call, q: PrismQ, queues: list[str] | None) -> None:
+    from prismq.domain.errors import PrismqError
+    from prismq.observability.scaling.known import named_in, no_queue
+
+    nothing = no_queue(q.store, q.clock.now(), queues, named_in(call.settings)) if queues else None
+    if nothing is not None:
+        raise PrismqError(nothing)
 
 
 def _print_advice(queues: tuple[Advice, ...], together: Advice) -> None:
@@ -119,6 +130,7 @@ def simulate(
     if not STEP_S <= seconds <= SECONDS_MAX:
         usage(f"--last takes a time from {STEP_S / 60:g}m to {SECONDS_MAX / 86_400:g}d, such as 2h or 1d; not {last!r}")
     with call.queue() as q:
+        _refuse_unknown(call, q, queue)
         day = day_of(q.store, q.clock.now(), seconds=seconds, queues=queue)
     found = [replay(day, size, Random(seed), promise=promise, growth=growth) for size in slots]
     if call.as_json:

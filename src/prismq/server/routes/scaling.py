@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from random import Random
 from typing import Annotated
@@ -18,6 +19,7 @@ from prismq.observability.scaling.simulator import DAY_S, GROWTH_MAX, SECONDS_MA
 from prismq.server.dependencies import Serving, Viewer
 from prismq.server.problems import Problem
 from prismq.server.routes.shapes import Name, problems
+from prismq.server.services import Services
 
 router = APIRouter(prefix="/api/v1/scaling", tags=["scaling"])
 
@@ -149,9 +151,7 @@ async def slots(
 
     def find(q: PrismQ) -> Wanted:
         now = q.clock.now()
-        nothing = no_queue(q.store, now, queue, serving.queues_named) if queue else None
-        if nothing is not None:
-            raise Problem(404, f"{nothing} It is there once it has a task, or a worker is started with --queues")
+        _refuse_unknown(q, serving, queue)
         promises = serving.slo.promises
         found = advise(q.store, now, default=default, promises=promises, queues=queue or None).all
         return Wanted(
@@ -166,7 +166,13 @@ async def slots(
     return await serving.ask(find)
 
 
-@router.get("/simulation", summary="Replay a day with other sizes", response_model=Replays, responses=problems())
+def _refuse_unknown(q: PrismQ, services: Services, queues: Sequence[str]) -> None:
+    nothing = no_queue(q.store, q.clock.now(), queues, services.queues_named) if queues else None
+    if nothing is not None:
+        raise Problem(404, f"{nothing} It is there once it has a task, or a worker is started with --queues")
+
+
+@router.get("/simulation", summary="Replay a day with other sizes", response_model=Replays, responses=problems(404))
 async def simulation(
     who: Viewer,
     serving: Serving,
@@ -187,6 +193,7 @@ async def simulation(
     promise = Promise(target_seconds, part)
 
     def find(q: PrismQ) -> Replays:
+        _refuse_unknown(q, serving, queue)
         day = day_of(q.store, q.clock.now(), seconds=seconds, queues=queue or None)
         found = [
             replay(day, size, Random(seed), promise=promise, growth=growth)  # noqa: S311 - a simulation, to be repeated
