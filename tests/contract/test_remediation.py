@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from prismq.domain import events as ev
@@ -11,8 +13,9 @@ from prismq.domain.status import TaskStatus
 from prismq.observability.remediation.board import board
 from prismq.observability.remediation.by_hand import close_breaker, open_breaker
 from prismq.observability.why import explain
-from prismq.storage.contract import Store
+from prismq.storage.contract import Retention, Store
 from prismq.worker.acts import ENTRIES_A_MINUTE, Acts
+from prismq.worker.housekeeper import Housekeeper
 from prismq.worker.reaper import Reaper
 from prismq.worker.remedy import Remedy, RemedyPlan, ShedRule
 from tests.helpers.builders import (
@@ -64,6 +67,28 @@ class Scene:
 @pytest.fixture
 def scene(store: Store, clock: FakeClock) -> Scene:
     return Scene(store, clock)
+
+
+@pytest.mark.parametrize("how", ["its lease runs out", "its supervisor saw it end"])
+def test_what_lost_workers_held_stays_where_reclaiming_is_switched_off(scene: Scene, how: str) -> None:
+    scene.enqueue(1)
+    [lease] = claim(scene.store, scene.clock, "w1")
+    off, on = (
+        Housekeeper(
+            scene.store, scene.clock, Random(1), scene.events.append, lease_s=30,
+            retention=Retention(1e9, 1e9, 1e9, 1e9), remedies=RemedyPlan(reclaim=reclaims),
+        )
+        for reclaims in (False, True)
+    )  # fmt: skip
+    scene.clock.advance(200 if how == "its lease runs out" else 1)
+    for keeper, status in ((off, "claimed"), (on, "queued")):
+        for _ in range(60):
+            if how == "its lease runs out":
+                keeper.step()
+            else:
+                keeper.reaper.bury(["w1"], "it ended")
+            scene.clock.advance(1)
+        assert status_of(scene.store, lease.task_id) == status
 
 
 def test_a_type_that_fails_all_at_once_is_tried_later_and_goes_on(scene: Scene) -> None:

@@ -209,6 +209,11 @@ class WorkerConfig(Config):
         description="seconds that a breaker is open before a task is tried, twice as long each time in a row up to "
         "15 minutes, 1 to a day",
     )
+    reclaim: bool = Field(
+        True,
+        description="true: tasks of lost workers go back to their queue; false: no process with this setting returns "
+        "any, and they stay `claimed` or `processing`",
+    )
     restart_wedged: bool = Field(
         True, description="true: a process that neither reports nor computes is ended, and replaced; false: it is left"
     )

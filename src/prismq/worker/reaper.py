@@ -31,20 +31,23 @@ class Reaper:
         lease_s: float,
         every_s: float = 2.0,
         acts: Acts | None = None,
+        reclaims: bool = True,
     ) -> None:
+        """`reclaims`: False returns nothing, for an operator who wants everything left as it is."""
         self._upkeep = upkeep
         self._acts = acts
         self._clock = clock
         self._emit = emit
         self._lease_s = lease_s
         self._every_s = every_s
+        self._reclaims = reclaims
         self._offset = clock.now() - clock.monotonic()
         self._not_before = float("-inf")
         self._stepped_at = clock.monotonic()
 
     def step(self) -> float:
         """End what has expired, a bounded number."""
-        if self._clock_has_jumped():
+        if self._clock_has_jumped() or not self._reclaims:
             return self._every_s
         expired = self._upkeep.expire_leases(self._clock.now())
         self._tell(expired, "its lease ran out")
@@ -68,7 +71,7 @@ class Reaper:
         then runs out by itself.
         """
         total = 0
-        if self._clock_has_jumped():
+        if self._clock_has_jumped() or not self._reclaims:
             return total
         while True:
             expired = self._upkeep.expire_leases(self._clock.now(), dead_workers=worker_ids, reason=reason)

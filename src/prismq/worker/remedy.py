@@ -43,10 +43,12 @@ class ShedRule:
 
 @dataclass(frozen=True)
 class RemedyPlan:
-    """What is put right besides leases and processes. `breaker`: None: breakers open by hand alone."""
+    """What is put right besides processes. `breaker`: None: breakers open by hand alone. `reclaim`: tasks of lost
+    workers go back to their queues."""
 
     breaker: BreakerRule | None = None
     shed: Mapping[str, ShedRule] = field(default_factory=dict)
+    reclaim: bool = True
 
 
 class Remedy:

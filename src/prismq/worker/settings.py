@@ -72,7 +72,7 @@ def remedy_plan(config: WorkerConfig) -> RemedyPlan:
         open_s_max=max(BreakerRule.open_s_max, config.breaker_open_seconds),
     )
     shed = {queue: ShedRule(one.max_waiting, one.drop) for queue, one in config.shed.items()}
-    return RemedyPlan(rule if config.breaker else None, shed)
+    return RemedyPlan(rule if config.breaker else None, shed, config.reclaim)
 
 
 def bounds_of(config: WorkerConfig, promises: Promises = NONE_GIVEN) -> Bounds:
