@@ -84,6 +84,24 @@ def test_a_stretch_of_ids_is_looked_at_and_no_more(store: Store, clock: FakeCloc
     assert ids_of(store, TaskFilter(statuses=("queued",)), before_id=ids[2], from_id=ids[2]) == []
 
 
+def test_the_newest_that_are_queued_are_found_behind_many_that_are_not(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prismq.storage.postgres.admin._NEWEST", 2)
+    ids = [
+        store.inbox.enqueue(a_task(queue=f"q{n % 2}", priority=50 * (n % 3)), clock.now()).task_id for n in range(12)
+    ]
+    for _ in range(4):
+        store.inbox.enqueue(a_task(queue="ended"), clock.now())
+        complete(store, clock, claim_one(store, clock, queues=("ended",)))
+    queued = TaskFilter(statuses=("queued",))
+
+    assert ids_of(store, queued, limit=5) == ids[:6:-1]
+    assert ids_of(store, queued, limit=4, before_id=ids[7]) == ids[6:2:-1]
+    assert ids_of(store, queued) == ids[::-1]
+    assert ids_of(store, TaskFilter(statuses=("queued",), queue="q1"), limit=2) == [ids[11], ids[9]]
+
+
 def test_every_field_of_a_filter_restricts(store: Store, clock: FakeClock) -> None:
     old = store.inbox.enqueue(a_task("a", queue="q", tags='["red","new"]', schedule="s"), clock.now()).task_id
     middle = clock.advance(100)

@@ -54,6 +54,7 @@ HOT: dict[str, set[str]] = {
     "newest_failures": {"ix_task_failures"},
     "next_due": {DUE},
     "oldest_queued": {READY},
+    "newest_queued": {READY},
     "oldest_ready": {READY},
     "poll": {DUE, ROUTE},
     "past_own_retention": {"ix_task_keep_until"},
@@ -95,7 +96,7 @@ KEEPING = {
 # These come after `plan_by_index` in their transaction.
 BY_INDEX = {
     "ahead", "crashed_lately", "first_of_routes", "held_tasks", "newest_failures", "old_logs", "oldest_queued",
-    "oldest_ready", "promote", "set_results", "start",
+    "newest_queued", "oldest_ready", "promote", "set_results", "start",
     "past_own_retention", "past_retention_completed", "past_retention_failed",
 }  # fmt: skip
 # These sort what they were given by id, or the few tasks in someone's hands.

@@ -27,6 +27,8 @@ _NEWEST = 10_000
 _NOTE_ACTS = query("note_acts")
 _NEWEST_FAILURES = query("newest_failures")
 _PLAN_BY_INDEX = query("plan_by_index")
+_NEWEST_QUEUED = query("newest_queued")
+_LAST_ID = 2**63 - 1
 # Statistics of a day when every task was in this state would have it read.
 _NO_WHOLE_TABLE = "SET LOCAL enable_seqscan = off"
 
@@ -81,7 +83,12 @@ class PostgresTaskAdmin:
             end = "coalesce(%s::bigint, (SELECT max(id) FROM task_queue))"
             rest = f"WHERE {condition} AND id > {end} - {_NEWEST} ORDER BY {NEWEST_FIRST} LIMIT %s"
             found = TASKS.fetch(connection, rest, [*params, before_id, limit])
-            if len(found) < limit:
+            if len(found) < limit and which == TaskFilter(statuses=("queued",)):
+                connection.execute(_PLAN_BY_INDEX)
+                before = _LAST_ID if before_id is None else before_id
+                rows = connection.execute(_NEWEST_QUEUED, {"before": before, "limit": limit}).fetchall()
+                found = TASKS.fetch(connection, f"WHERE id = ANY (%s) ORDER BY {NEWEST_FIRST}", ([i for (i,) in rows],))
+            elif len(found) < limit:
                 connection.execute(_NO_WHOLE_TABLE)
                 found = TASKS.fetch(connection, f"WHERE {condition} ORDER BY {by} LIMIT %s", [*params, limit])
             return found
