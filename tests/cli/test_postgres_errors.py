@@ -255,7 +255,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = shutil.which("mount")
     options = ["-t", "tmpfs", "-o", "size=12m,mode=0777", "tmpfs", str(folder)]
     if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here, and a server has no other quota")
+        pytest.skip("a tmpfs of 12 MiB cannot be mounted: that takes root; a server has no other quota")
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     for parent in folder.parents:  # the server is another user

@@ -74,7 +74,7 @@ def test_a_port_that_is_taken_is_named(cli: Cli) -> None:
     assert f"port = {port}" in refused.err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to end it with")
 @pytest.mark.parametrize("command", ["server", "worker"])
 def test_it_serves_until_it_is_told_to_stop(cli: Cli, port: int, command: str) -> None:
     cli("init", "--db", "queue.db")
