@@ -42,8 +42,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         found.q.enqueue("work", {"seconds": 0}, queue="parked", delay=3600)
         found.run(work=178, stumble=20, breaks=100, late=2)
         found.prometheus.when(f"sum({FINISHED})", lambda value: value == 304)
-        # What is recorded of it comes with the next evaluations; ticks of the schedule are among what ends.
-        found.prometheus.when("task_queue:failure_ratio_5m", lambda value: value > 0.25)
+        # What is recorded of it comes with the next evaluation of each group, of which these are the last; until then
+        # it is that of the first few tasks.
+        seen_at = found.prometheus.value("time()")
+        assert seen_at is not None
+        for last in ("task_queue:queue_depth", "worker:restart_count", "api:requests"):
+            found.prometheus.when(f"min(timestamp({last}))", lambda value: value > seen_at)
         for share in ("failure", "retry", "timeout"):
             found.prometheus.when(f"rate(task_queue:{share}_rate[5m])", lambda value: value > 0)
         found.prometheus.when(AVAILABLE, lambda value: value > 0)
