@@ -135,8 +135,17 @@ def test_merging_many_at_once_is_merging_them_one_by_one() -> None:
     assert Sketch.merged([]).bins == {}
 
 
-@pytest.mark.parametrize("strange", ["{", "[]", "7", '{"1": -1}', '{"1": 0.5}', '{"x": 1}', '{"99999": 1}', "{}, {}"])
+@pytest.mark.parametrize("seconds", [0.0, 1e-7, 0.02, value_of(bin_of(0.5)), 0.5, 1e9, math.inf])
+def test_what_is_within_a_time_is_what_stands_for_it(seconds: float) -> None:
+    sketch = sketch_of([0.001 * n * n for n in range(1, 60)])
+    assert sketch.count_within(seconds) == sum(n for number, n in sketch.bins.items() if value_of(number) <= seconds)
+
+
+@pytest.mark.parametrize(
+    "strange", ["{", "[]", "7", '{"1": -1}', '{"1": 0.5}', '{"x": 1}', '{"99999": 1}', "{}, {}", '[["1", 2]]']
+)
 def test_text_that_is_no_sketch_does_not_spoil_those_it_is_merged_with(strange: str) -> None:
     good = Sketch()
     good.add(1.0, 5)
     assert Sketch.merged([good.to_json(), strange, good.to_json()]).count == 10
+    assert Sketch.merged([strange, good.to_json()]).count == 5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from math import ceil, log
@@ -36,6 +37,9 @@ def bin_of(value_s: float) -> int:
 def value_of(bin_number: int) -> float:
     """The seconds that stand for the bin, within 2 % of every value in it."""
     return 2 * _GAMMA**bin_number / (_GAMMA + 1)
+
+
+_VALUES = [value_of(number) for number in range(BIN_MIN, BIN_MAX + 1)]
 
 
 class Sketch:
@@ -77,6 +81,11 @@ class Sketch:
                 return value_of(number)
         return None
 
+    def count_within(self, seconds: float) -> int:
+        """How many values are no longer than `seconds`, judged by what stands for their bins."""
+        last = BIN_MIN - 1 + bisect_right(_VALUES, seconds)
+        return sum(n for number, n in self.bins.items() if number <= last)
+
     def to_json(self) -> str:
         """`{"bin":count,…}`, compact."""
         return json.dumps(self.bins, separators=(",", ":"))
@@ -90,13 +99,22 @@ class Sketch:
     def merged(cls, texts: Iterable[str | None]) -> Sketch:
         """All of what `from_json` reads from each of `texts`, together: a day's minutes in a third of the time."""
         kept = [text for text in texts if text]
-        bins: defaultdict[str, int] = defaultdict(int)
+        if not kept:
+            return cls()
         try:
-            for part in from_json(f"[{','.join(kept)}]"):
+            first, *rest = from_json(f"[{','.join(kept)}]")
+            bins: defaultdict[str, int] = defaultdict(int, first.items())
+            for part in rest:
                 for key, n in part.items():
                     bins[key] += n
-            if all(type(n) is int and n >= 0 and BIN_MIN <= int(key) <= BIN_MAX for key, n in bins.items()):
-                return cls({int(key): n for key, n in bins.items()})
+            found = {int(key): n for key, n in bins.items()}
+            if not found or (
+                {*map(type, found.values())} == {int}
+                and min(found.values()) >= 0
+                and min(found) >= BIN_MIN
+                and max(found) <= BIN_MAX
+            ):
+                return cls(found)
         except (ValueError, TypeError, AttributeError):
             pass
         # One of them is none: the others count all the same.

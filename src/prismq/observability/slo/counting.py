@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from prismq.domain.sketch import Sketch, value_of
+from prismq.domain.sketch import Sketch
 from prismq.observability.slo.levels import API, PROCESSING, START, SUCCESS, WORKERS, Level
 from prismq.storage.contract import Outcomes
 from prismq.storage.contract.alerts import Sample
@@ -49,8 +49,7 @@ def tally(level: Level, outcomes: Iterable[Outcomes], samples: Iterable[Sample])
 
 def _within(bins: list[str | None], target_s: float | None) -> Tally:
     sketch = Sketch.merged(bins)
-    limit = float("inf") if target_s is None else target_s
-    return Tally(sum(n for number, n in sketch.bins.items() if value_of(number) <= limit), sketch.count)
+    return Tally(sketch.count if target_s is None else sketch.count_within(target_s), sketch.count)
 
 
 def burn_rate(level: Level, counted: Tally) -> float:
