@@ -118,7 +118,9 @@ class Diary:
         return {outcome: (tasks, pytest.approx(run_s)) for outcome, (tasks, run_s) in found.items()}
 
 
-def windowed(store: Store, since: float, until: float, *, bins: bool, only: str | None = None) -> dict[str, object]:
+def windowed(
+    store: Store, since: float, until: float, *, bins: bool, only: tuple[str, ...] | None = None
+) -> dict[str, object]:
     found: dict[str, tuple[int, float]] = {}
     for one in store.insight.outcomes(since, until, bins=bins, only=only):
         if bins and one.outcome == "completed":
@@ -167,5 +169,5 @@ def test_windows_of_any_length_equal_what_ended_however_old_it_is(store: Store, 
                 assert windowed(store, since, until, bins=True) == expected, (since, until)
                 assert windowed(store, since, until, bins=False) == expected, (since, until)
                 of_one = {key: value for key, value in expected.items() if key == "completed"}
-                assert windowed(store, since, until, bins=True, only="completed") == of_one
+                assert windowed(store, since, until, bins=True, only=("completed",)) == of_one
         clock.advance(rng.choice((5.0, 70.0, 2000.0, 4 * HOUR_S, 6 * HOUR_S)))

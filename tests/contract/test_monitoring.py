@@ -389,10 +389,10 @@ def test_outcomes_can_be_asked_for_without_bins_or_for_one_only(engine: Engine, 
         if outcome != "enqueued":
             assert value == pytest.approx(getattr(whole[outcome], name))
     assert {outcome for outcome, _ in without} - {"enqueued"} == set(whole)
-    only = store.insight.outcomes(now - 600, now, only="completed")
+    only = store.insight.outcomes(now - 600, now, only=("completed",))
     assert {row.outcome for row in only} == {"completed"}
     assert Sketch.merged([row.run_bins for row in only]).count == 5
-    assert store.insight.outcomes(now - 600, now, only="snoozed", bins=False) == []
+    assert store.insight.outcomes(now - 600, now, only=("snoozed",), bins=False) == []
 
 
 def test_what_a_hand_ends_in_a_workers_name_is_the_workers(engine: Engine, clock: FakeClock) -> None:

@@ -111,6 +111,7 @@ OPERATIONS: dict[str, Callable[[Store, float], object]] = {
     "prune": lambda s, now: s.upkeep.prune(KEEP_ALL, now),
     "fold": lambda s, now: s.upkeep.fold(now),
     "book": lambda s, now: s.upkeep.book(now),
+    "standing": lambda s, now: s.standing(now),
     "depth": lambda s, now: s.insight.depth(),
     "recount": lambda s, now: s.insight.recount(),
     "outcomes": lambda s, now: s.insight.outcomes(0, now),

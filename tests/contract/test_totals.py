@@ -261,13 +261,13 @@ def test_a_window_holds_what_ended_in_it_and_at_most_a_slot_more(
             since = now - age_h * 3600
             until = since + part * (now - since)
             for bins in (True, False):
-                found = sum(one.tasks for one in store.insight.outcomes(since, until, only="completed", bins=bins))
+                found = sum(one.tasks for one in store.insight.outcomes(since, until, only=("completed",), bins=bins))
                 surely = sum(since <= at <= until for at in ends)
                 # Hours after 14 days, before that ten minutes at most.
                 slot_s = 3600 if now - since > 13 * DAY else 600
                 perhaps = sum(since - slot_s < at < until + slot_s for at in ends)
                 assert surely <= found <= perhaps, (since, until)
-        assert sum(one.tasks for one in store.insight.outcomes(0, now, only="completed")) == len(ends)
+        assert sum(one.tasks for one in store.insight.outcomes(0, now, only=("completed",))) == len(ends)
 
 
 def test_statistics_that_are_old_before_they_are_added_up_count_all_the_same(store: Store, clock: FakeClock) -> None:

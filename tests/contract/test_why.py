@@ -8,8 +8,8 @@ import pytest
 
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.storage.contract import HeldKey, ReadyRoute, Store
-from tests.helpers.builders import a_request, a_task, claim, claim_one, complete, only
-from tests.helpers.clock import FakeClock
+from tests.helpers.builders import a_request, a_task, a_worker, claim, claim_one, complete, only
+from tests.helpers.clock import START, FakeClock
 from tests.helpers.engines import Engine
 
 S = SchedulingStrategy
@@ -46,6 +46,25 @@ def test_paused_queues_are_told_too(store: Store, clock: FakeClock) -> None:
     store.inbox.enqueue(a_task("a"), clock.now())
     store.queues.pause("default", "ann", clock.now())
     assert [route.type for route in store.insight.ready_routes(clock.now())] == ["a"]
+
+
+def test_how_things_stand_is_what_each_question_alone_is_answered(store: Store, clock: FakeClock) -> None:
+    assert store.standing(clock.now()) == (clock.now(), None, {}, [], [], [])
+    for queue, type_ in (("a", "one"), ("a", "two"), ("b", "one")):
+        store.inbox.enqueue(a_task(type_, queue=queue), clock.now())
+    store.inbox.enqueue(a_task(queue="later", run_at=clock.now() + 60), clock.now())
+    store.queues.pause("b", "ann", clock.now())
+    store.workers.register(a_worker(), clock.now())
+    claim_one(store, clock, queues=["a"])
+    found = store.standing(clock.advance(5))
+
+    now = clock.now()
+    assert found == (
+        now, store.work.next_due(), store.insight.depth(), store.queues.all(now), store.insight.ready_routes(now),
+        store.workers.all(),
+    )  # fmt: skip
+    assert [len(part) for part in found[2:]] == [4, 3, 2, 1]
+    assert found.next_due == START + 60
 
 
 def test_a_row_that_is_queued_ahead_of_its_time_is_not_ready(engine: Engine, clock: FakeClock) -> None:

@@ -13,7 +13,7 @@ from prismq.domain.times import from_epoch
 from prismq.domain.worker import Worker
 from prismq.observability.facts import Facts, RedisFigures, gather
 from prismq.observability.health import Health, Limits, assess
-from prismq.storage.contract import Connections, Outcomes, QueueInfo, ReadyRoute, Space
+from prismq.storage.contract import Connections, Outcomes, QueueInfo, ReadyRoute, Space, Standing
 from tests.helpers.clock import FakeClock
 
 NOW = 1_738_300_000.0
@@ -56,6 +56,7 @@ def facts(
     asks: str = "{}",
     waited_s: float = 60.0,
     last_hour: list[Outcomes] = [],  # noqa: B006 - read only
+    next_due: float | None = None,
     **others: Any,
 ) -> Facts:
     """Ready tasks are of the type `add`, and ask for `asks`."""
@@ -66,11 +67,12 @@ def facts(
         if one.depth.get("queued")
     ]
     known: dict[str, Any] = {
-        "at": NOW, "name": "SQLite q.db", "response_ms": 4.2, "writable": True, "workers": workers, "queues": queues,
-        "depth": depth, "routes": routes, "last_hour": last_hour, "last_day": last_hour,
-        "space": Space(4096, 80 * GIB, 250 * GIB), "connections": Connections(1, 2, 3),
+        "at": NOW, "name": "SQLite q.db", "response_ms": 4.2, "writable": True,
+        "last_hour": last_hour, "last_day": last_hour, "space": Space(4096, 80 * GIB, 250 * GIB),
+        "connections": Connections(1, 2, 3),
     }  # fmt: skip
-    return Facts(**{**known, **others})
+    standing = Standing(NOW, next_due, depth, queues, routes, workers)
+    return Facts(**{**known, "standing": standing, **others})
 
 
 def judged(*arguments: Any, **options: Any) -> Health:
@@ -191,7 +193,8 @@ def test_ready_tasks_that_nobody_takes_are_unhealthy_and_it_is_said_why(columns:
 
 def test_of_a_type_that_is_served_in_part_the_rest_is_counted_from_below() -> None:
     given = facts([queue(queued=5)], [worker()])
-    given = replace(given, routes=[*(given.routes or []), ReadyRoute("default", "add", '{"gpu":true}', 9, NOW - 60)])
+    asking = ReadyRoute("default", "add", '{"gpu":true}', 9, NOW - 60)
+    given = replace(given, standing=given.known._replace(routes=[*given.known.routes, asking]))
     found = assess(given)
     assert found.problems == [
         f"At least 1 task of the queue 'default' waits and {NOT_OFFERED}, lacks gpu True (the worker offers none)."
@@ -342,7 +345,7 @@ def test_a_store_that_never_answers_is_given_up_in_time() -> None:
         found = gather(_Store(never.wait), FakeClock(), timeout_s=0.05)  # type: ignore[arg-type]
     finally:
         never.set()
-    assert (found.failure, found.error, found.workers) == ("it did not answer within 0.05 s", None, None)
+    assert (found.failure, found.error, found.standing) == ("it did not answer within 0.05 s", None, None)
 
 
 def test_what_a_store_says_of_its_fault_is_passed_on() -> None:

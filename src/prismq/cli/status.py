@@ -85,7 +85,7 @@ def _json(found: Health) -> dict[str, Any]:
     from prismq.domain.status import TaskStatus
     from prismq.domain.times import from_epoch
 
-    facts, queues = found.facts, found.facts.queues or []
+    facts, queues = found.facts, found.facts.known.queues
     return {
         "health": {"level": found.status, "sentence": found.sentence, "problems": found.problems},
         "database": facts.name,
@@ -104,9 +104,9 @@ def _print(found: Health) -> None:
     from prismq.cli.health import say_verdict
 
     say_verdict(found)
-    if found.facts.queues:
+    if found.facts.known.queues:
         output.heading("Queues")
-        print_queues(found.facts.queues)
+        print_queues(found.facts.known.queues)
     here = _here(found)
     output.heading("Figures")
     busy, slots = (sum(getattr(one.worker, key) for one in here if one.live) for key in ("busy", "slots"))
@@ -130,7 +130,7 @@ def _here(found: Health) -> list[WorkerView]:
 
 
 def _oldest_s(found: Health) -> float | None:
-    waits = [one.oldest_ready_s for one in found.facts.queues or () if one.oldest_ready_s is not None]
+    waits = [one.oldest_ready_s for one in found.facts.known.queues if one.oldest_ready_s is not None]
     return max(waits, default=None)
 
 

@@ -58,12 +58,9 @@ def list_workers(
 
 
 def _views(q: PrismQ, call: Call) -> list[WorkerView]:
-    from prismq.observability.condition import views
+    from prismq.observability.condition import crew_of
 
-    now = q.clock.now()
-    heartbeat_s = call.settings.worker.heartbeat_interval_seconds
-    routes = q.store.insight.ready_routes(now)
-    return views(q.store.workers.all(), q.store.queues.all(now), routes, now, heartbeat_s)
+    return crew_of(q.store.standing(q.clock.now()), call.settings.worker.heartbeat_interval_seconds)
 
 
 def _print(found: Sequence[WorkerView]) -> None:

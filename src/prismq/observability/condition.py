@@ -14,7 +14,7 @@ from prismq.domain.errors import closest
 from prismq.domain.times import to_epoch
 from prismq.domain.words import duration, listed, plural
 from prismq.domain.worker import Worker
-from prismq.storage.contract import QueueInfo, ReadyRoute
+from prismq.storage.contract import QueueInfo, ReadyRoute, Standing
 
 HEARTBEAT_S = 10.0  # what a worker does unless it is told otherwise
 LATE_HEARTBEATS = 2.5  # one may be lost, and the next be a little late
@@ -172,6 +172,11 @@ def views(
     open_ = open_queues(queues)
     found = [view_of(worker, now, heartbeat_s, routes, open_) for worker in workers]
     return sorted(found, key=lambda one: (not one.live, one.worker.worker_id))
+
+
+def crew_of(standing: Standing, heartbeat_s: float = HEARTBEAT_S) -> list[WorkerView]:
+    """The same, of how things stand."""
+    return views(standing.workers, standing.queues, standing.routes, standing.at, heartbeat_s)
 
 
 def obstacle_for(queue: str, type_: str, compatibility: str, workers: Sequence[WorkerView]) -> Obstacle | None:

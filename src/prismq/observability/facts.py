@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from prismq.clock import SYSTEM_CLOCK, Clock
 from prismq.domain.errors import PrismqError
-from prismq.domain.worker import Worker
 from prismq.observability.window import DAY_S, HOUR_S
-from prismq.storage.contract import Connections, Depth, Outcomes, QueueInfo, ReadyRoute, Space, Store
+from prismq.storage.contract import Connections, Depth, Outcomes, Space, Standing, Store
 
 
 class RedisFigures(NamedTuple):
@@ -36,11 +35,7 @@ class Facts:
     name: str = ""
     response_ms: float | None = None
     writable: bool | None = None
-    workers: list[Worker] | None = None
-    queues: list[QueueInfo] | None = None
-    depth: dict[tuple[str, str, str, str], int] | None = None
-    routes: list[ReadyRoute] | None = None
-    next_due: float | None = None
+    standing: Standing | None = None
     last_hour: list[Outcomes] | None = None
     last_day: list[Outcomes] | None = None
     space: Space | None = None
@@ -50,6 +45,11 @@ class Facts:
     redis_asked: bool = False
     redis: RedisFigures | None = None
     redis_failure: str | None = None
+
+    @property
+    def known(self) -> Standing:
+        """How things stand; nothing does where that could not be asked."""
+        return self.standing or Standing(self.at, None, {}, [], [], [])
 
 
 def gather(
@@ -81,7 +81,7 @@ def gather(
     for one in (present, cache) if recalled is not None else (present, past, cache):
         one.start()
     _wait((present, cache), deadline)
-    failures = failures_of(present.found.get("depth"))
+    failures = failures_of(present.found.get("standing"))
     if recalled is not None and recalled.failures == failures:
         past.found.update(recalled.found)
         past.done.set()
@@ -142,22 +142,16 @@ class Memory:
         self._kept, self._until = found, SYSTEM_CLOCK.monotonic() + _RECALLED_S
 
 
-def failures_of(depth: Depth | None) -> Depth:
+def failures_of(standing: Standing | None) -> Depth:
     """Of the depth, what failed."""
-    return {key: tasks for key, tasks in (depth or {}).items() if key[2] in ("failed", "dead_letter") and tasks}
+    depth = standing.depth if standing is not None else {}
+    return {key: tasks for key, tasks in depth.items() if key[2] in ("failed", "dead_letter") and tasks}
 
 
 def _questions(store: Store, clock: Clock, now: float, bins: bool) -> dict[str, Callable[[], Any]]:
-    due: list[float | None] = []
-    counted: list[Depth] = []
-
-    def depth() -> Depth:
-        counted.append(store.insight.depth())
-        return counted[-1]
-
     def response_ms() -> float:
         started = clock.monotonic()
-        due.append(store.work.next_due())  # one look into an index
+        store.work.next_due()  # one look into an index
         return (clock.monotonic() - started) * 1000
 
     def writable() -> bool:
@@ -167,13 +161,11 @@ def _questions(store: Store, clock: Clock, now: float, bins: bool) -> dict[str, 
     return {
         "response_ms": response_ms,
         "writable": writable,
-        "workers": store.workers.all,
-        "depth": depth,
-        "queues": lambda: store.queues.all(now, counted[-1] if counted else None),
-        "routes": lambda: store.insight.ready_routes(now),
-        "next_due": lambda: due[-1] if due else store.work.next_due(),
+        "standing": lambda: store.standing(now),
         "last_hour": lambda: store.insight.outcomes(now - HOUR_S, now, bins=bins),
-        "last_day": lambda: store.insight.outcomes(now - DAY_S, now, only=None if bins else "dead_letter", bins=bins),
+        "last_day": lambda: store.insight.outcomes(
+            now - DAY_S, now, only=None if bins else ("dead_letter",), bins=bins
+        ),
         "space": store.insight.space,
         "connections": store.insight.connections,
     }

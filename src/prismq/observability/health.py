@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from prismq.clock import Clock
 from prismq.domain.times import from_epoch
 from prismq.domain.words import duration, plural
-from prismq.observability.condition import HEARTBEAT_S, LIVE, Unserved, WorkerView, told, unserved, views
+from prismq.observability.condition import HEARTBEAT_S, LIVE, Unserved, WorkerView, crew_of, told, unserved, views
 from prismq.observability.facts import Facts, Memory, RedisProbe, gather
 from prismq.observability.window import DAY_S, HOUR_S, Window, window_of
 from prismq.storage.contract import QueueInfo, Store
@@ -103,7 +103,7 @@ class Health:
     def workers_document(self) -> dict[str, Any]:
         """The document of `/api/v1/health/workers`: active ones take tasks; all are healthy or unhealthy."""
         data = self.checks["workers"].data
-        known = self.facts.workers is not None
+        known = self.facts.standing is not None
         sick = sum(_is_sick(one) for one in self.workers)
         return {
             "status": self.checks["workers"].status,
@@ -157,10 +157,10 @@ def ready(
     timeout_s: float = TIMEOUT_S,
 ) -> Probe:
     """Whether tasks can be enqueued from here; with `need_worker`, whether some worker takes them, too."""
-    facts = gather(store, clock, timeout_s=timeout_s, only=("response_ms", "writable", "workers"))
+    facts = gather(store, clock, timeout_s=timeout_s, only=("response_ms", "writable", "standing"))
     if facts.failure is not None:
         return Probe(False, facts.failure)
-    if need_worker and not any(one.working for one in views(facts.workers or (), (), (), facts.at, heartbeat_s)):
+    if need_worker and not any(one.working for one in views(facts.known.workers, (), (), facts.at, heartbeat_s)):
         return Probe(False, "no worker takes tasks")
     return Probe(True, "the database can be read and written" + (", and a worker takes tasks" if need_worker else ""))
 
@@ -173,9 +173,9 @@ def assess(
     limits: Limits = Limits(),
 ) -> Health:
     """The verdict on what was found. Pure."""
-    queues, depth = facts.queues or [], facts.depth or {}
-    crew = views(facts.workers or (), queues, facts.routes or (), facts.at, heartbeat_s)
-    left_alone = unserved(facts.routes or (), depth, queues, crew)
+    standing = facts.known
+    queues, crew = standing.queues, crew_of(standing, heartbeat_s)
+    left_alone = unserved(standing.routes, standing.depth, queues, crew)
     hour = window_of(facts.last_hour or (), HOUR_S)
     day = window_of(facts.last_day or (), DAY_S)
     checks = {
@@ -232,7 +232,7 @@ def _redis(facts: Facts) -> Check:
 
 
 def _workers(facts: Facts, crew: Sequence[WorkerView], *, waiting: bool) -> Check:
-    if facts.workers is None:
+    if facts.standing is None:
         return Check(UNKNOWN, {"active_count": None, "total_count": None})
     known = [one for one in crew if one.worker.status in LIVE]
     active = sum(one.worker.status == "active" and not _is_sick(one) for one in known)
@@ -242,7 +242,7 @@ def _workers(facts: Facts, crew: Sequence[WorkerView], *, waiting: bool) -> Chec
     if not any(one.live for one in known):
         if waiting:
             return Check(UNHEALTHY, data, tuple(problems))
-        if facts.depth:  # an empty queue that nobody has used yet wants no worker
+        if facts.known.depth:  # an empty queue that nobody has used yet wants no worker
             problems.insert(0, "No worker is running: what is enqueued will wait.")
     sick = any(_is_sick(one) for one in known)
     return Check(DEGRADED if problems or sick else HEALTHY, data, tuple(problems))
@@ -253,11 +253,12 @@ def _is_sick(view: WorkerView) -> bool:
 
 
 def _is_overdue(facts: Facts) -> bool:
-    return facts.next_due is not None and facts.at - facts.next_due > OVERDUE_S
+    due = facts.known.next_due
+    return due is not None and facts.at - due > OVERDUE_S
 
 
 def _progress(facts: Facts, crew: Sequence[WorkerView], left_alone: Sequence[Unserved]) -> Check:
-    if facts.routes is None or facts.workers is None:
+    if facts.standing is None:
         return Check(UNKNOWN, {"unserved_tasks": None, "stuck_workers": None})
     problems = [
         f"{'' if one.exact else 'At least '}{plural(one.tasks, 'task')} of the queue {one.queue!r} "
@@ -266,10 +267,10 @@ def _progress(facts: Facts, crew: Sequence[WorkerView], left_alone: Sequence[Uns
     ]
     stuck = [one for one in crew if one.condition == "not consuming"]
     problems += [sentence for one in stuck if (sentence := told(one)) is not None]
-    if _is_overdue(facts) and facts.next_due is not None and not any(one.live for one in crew):
+    due = facts.known.next_due
+    if _is_overdue(facts) and due is not None and not any(one.live for one in crew):
         problems.append(
-            f"A scheduled task has been due for {duration(facts.at - facts.next_due)}, and no worker is running to "
-            f"make it ready."
+            f"A scheduled task has been due for {duration(facts.at - due)}, and no worker is running to make it ready."
         )
     data = {
         "unserved_tasks": sum(one.tasks for one in left_alone),
@@ -279,7 +280,7 @@ def _progress(facts: Facts, crew: Sequence[WorkerView], left_alone: Sequence[Uns
 
 
 def _backlog(facts: Facts, queues: Sequence[QueueInfo], limits: Limits) -> Check:
-    if facts.queues is None:
+    if facts.standing is None:
         return Check(UNKNOWN, {"ready": None, "oldest_ready_seconds": None})
     waits = [(one.oldest_ready_s, one.queue) for one in queues if one.oldest_ready_s is not None]
     open_waits = [(s, one.queue) for one in queues if one.paused_at is None and (s := one.oldest_ready_s) is not None]
@@ -309,9 +310,9 @@ def _failures(facts: Facts, hour: Window) -> Check:
 
 
 def _dead_letters(facts: Facts, day: Window) -> Check:
-    if facts.depth is None or facts.last_day is None:
+    if facts.standing is None or facts.last_day is None:
         return Check(UNKNOWN, {"total": None, "last_24_hours": None})
-    total = sum(tasks for (_, _, status, _), tasks in facts.depth.items() if status == "dead_letter")
+    total = sum(tasks for (_, _, status, _), tasks in facts.known.depth.items() if status == "dead_letter")
     # They are kept for months: only new ones are news, and those that were retried or deleted since are none.
     new = min(total, day.counts.get("dead_letter", 0))
     data = {"total": total, "last_24_hours": new}

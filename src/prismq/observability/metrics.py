@@ -80,7 +80,7 @@ class QueueMetrics:
     def get_throughput_metrics(self, hours: float = 1) -> dict[str, Any]:
         """`tasks_completed`, `tasks_per_minute` over the whole window, and `avg_processing_time_seconds` of the
         completed tasks whose beginning is known (0.0 where there are none)."""
-        return _throughput(self._ended(hours, "completed", bins=True), hours)
+        return _throughput(self._ended(hours, ("completed",), bins=True), hours)
 
     def get_retry_metrics(self, hours: float = 24) -> dict[str, Any]:
         """Of the tasks that completed or failed: `total_tasks`; `tasks_with_retries`, which needed more than one
@@ -93,7 +93,7 @@ class QueueMetrics:
         2 %; 0.0 where none completed. From the start of the last attempt to its end."""
         run = Sketch.merged(
             one.run_bins
-            for one in self._ended(hours, "completed", bins=True)
+            for one in self._ended(hours, ("completed",), bins=True)
             if task_type is None or one.type == task_type
         )
         return {f"p{percent}": run.quantile(percent / 100) or 0.0 for percent in (50, 95, 99)}
@@ -114,7 +114,7 @@ class QueueMetrics:
             "timestamp": from_epoch(now).isoformat(),
         }
 
-    def _ended(self, hours: float, only: str | None = None, *, bins: bool = False) -> list[Outcomes]:
+    def _ended(self, hours: float, only: tuple[str, ...] | None = None, *, bins: bool = False) -> list[Outcomes]:
         if not (hours > 0 and math.isfinite(hours)):
             raise InvalidArgument(f"hours is how far back to look: a number above 0, not {hours!r}")
         now = self._clock.now()

@@ -24,6 +24,7 @@ from prismq.observability.condition import (
     SILENT,
     WorkerView,
     at_limit,
+    crew_of,
     obstacle_for,
     running_of,
     views,
@@ -166,9 +167,9 @@ class _Waiting:
         self._store = store
         self._task = task
         self._now = now
-        self._queues = store.queues.all(now)
-        routes = store.insight.ready_routes(now)
-        self._crew = views(store.workers.all(), self._queues, routes, now, heartbeat_s)
+        standing = store.standing(now)
+        self._queues = standing.queues
+        self._crew = crew_of(standing, heartbeat_s)
         self._serving = [
             one for one in self._crew if one.working and one.serves(task.queue, task.type, task.compatibility)
         ]

@@ -58,7 +58,7 @@ def ended_between(insight: Insight, since: float, until: float) -> list[Outcomes
     would take as long again. Raises QueueDatabaseError.
     """
     counts = insight.outcomes(since, until, bins=False)
-    completed = insight.outcomes(since, until, only="completed")
+    completed = insight.outcomes(since, until, only=("completed",))
     return [*(one for one in counts if one.outcome != "completed"), *completed]
 
 

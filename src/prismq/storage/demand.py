@@ -11,7 +11,10 @@ from prismq.storage.contract import Outcomes, QueueInfo, Store
 
 # The rate is the higher of these two, so that it rises at once and falls slowly; see Demand.
 RATE_WINDOWS_S = (60.0, 300.0)
-SERVICE_WINDOWS_S = (3600.0, 86_400.0)  # the shorter one where anything ended in it
+# The shortest in which so many attempts ended that their mean is within some 10 % of what it would be of ever more
+# (1 / sqrt(n) of their deviation, which of most tasks is about the mean); else the longest in which any did.
+SERVICE_WINDOWS_S = (600.0, 3600.0, 86_400.0)
+SERVICE_ATTEMPTS = 100
 
 _SLOT_S = 60.0
 ARRIVALS = ("enqueued", "retried", "snoozed", "lost")  # each brings one more attempt
@@ -19,10 +22,11 @@ ATTEMPTS = ("completed", "failed", "dead_letter", "retried", "snoozed")  # each 
 
 
 class Service(NamedTuple):
-    """How long attempts of a queue take: the mean in seconds, and (1 + cs²) / 2."""
+    """How long attempts of a queue take: the mean in seconds, (1 + cs²) / 2, and of how many attempts."""
 
     mean_s: float
     variability: float
+    attempts: int
 
 
 def demands(
@@ -31,7 +35,7 @@ def demands(
     """The demand on every queue that holds or had a task lately, paused ones left out; `queues`: of these alone. What a
     breaker keeps waiting does not wait for slots. `known`: what store.queues.all says, for who has asked it already.
 
-    It costs three or four questions of the books, whose cost does not depend on how many tasks there are. A task that
+    It costs three to six questions of the books, whose cost does not depend on how many tasks there are. A task that
     was enqueued for later counts as arrived when it was enqueued. Raises QueueDatabaseError.
     """
     infos = {one.queue: one for one in (store.queues.all(now) if known is None else known)}
@@ -46,11 +50,11 @@ def demands(
     }
     services: dict[str, Service] = {}
     for window_s in SERVICE_WINDOWS_S:
-        missing = names - set(services)
-        if not missing:
+        few = {name for name in names if name not in services or services[name].attempts < SERVICE_ATTEMPTS}
+        if not few:
             break
-        ended = store.insight.outcomes(max(0.0, now - window_s), now)
-        services |= services_of(one for one in ended if one.queue in missing)
+        ended = store.insight.outcomes(max(0.0, now - window_s), now, only=ATTEMPTS, queues=tuple(sorted(few)))
+        services |= services_of(ended)
     kept = _kept_by_breakers(store)
     demand: dict[str, Demand] = {}
     for name in sorted(names):
@@ -82,9 +86,8 @@ def _rates(store: Store, now: float, window_s: float) -> dict[str, float]:
     since = max(0.0, now - window_s)
     since -= since % _SLOT_S  # the slot that it falls into belongs to the window, so that it is longer than asked for
     counts: dict[str, int] = {}
-    for one in store.insight.outcomes(since, now, bins=False):
-        if one.outcome in ARRIVALS:
-            counts[one.queue] = counts.get(one.queue, 0) + one.tasks
+    for one in store.insight.outcomes(since, now, only=ARRIVALS, bins=False):
+        counts[one.queue] = counts.get(one.queue, 0) + one.tasks
     return {queue: tasks / max(window_s, now - since) for queue, tasks in counts.items()}
 
 
@@ -92,7 +95,7 @@ def services_of(outcomes: Iterable[Outcomes]) -> dict[str, Service]:
     """How long the attempts that ended took, by queue; those whose beginning is not known do not count."""
     found: dict[str, tuple[list[str | None], float]] = {}
     for one in outcomes:
-        if one.outcome in ATTEMPTS and one.run_bins:
+        if one.run_bins:
             texts, run_s = found.get(one.queue, ([], 0.0))
             found[one.queue] = ([*texts, one.run_bins], run_s + one.run_s)
     services: dict[str, Service] = {}
@@ -100,7 +103,7 @@ def services_of(outcomes: Iterable[Outcomes]) -> dict[str, Service]:
         sketch = Sketch.merged(texts)
         if sketch.count:
             mean_s = run_s / sketch.count
-            services[queue] = Service(mean_s, _variability(sketch))
+            services[queue] = Service(mean_s, _variability(sketch), sketch.count)
     return services
 
 

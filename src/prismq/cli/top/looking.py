@@ -10,7 +10,7 @@ from typing import NamedTuple
 from prismq.app import PrismQ
 from prismq.domain.errors import TaskNotFound
 from prismq.domain.task import Task, TaskFilter, TaskLog
-from prismq.observability.condition import WorkerView, views
+from prismq.observability.condition import WorkerView, crew_of
 from prismq.observability.why import explain
 from prismq.server.views.history import FAILED, RANGES, History, Slot
 from prismq.server.views.queues import QueueRow, queues_page
@@ -77,8 +77,8 @@ class Lookout:
         """Look now. Raises QueueDatabaseError where the store cannot be read."""
         q, queue = self._q, self.queue
         store, now = q.store, q.clock.now()
-        page = queues_page(q, self._history)
-        crew = views(store.workers.all(), [row.info for row in page.rows], store.insight.ready_routes(now), now)
+        standing = store.standing(now)
+        page, crew = queues_page(q, self._history, standing), crew_of(standing)
         rates = self._rates(now)
         verdict, sentence = self._verdict()
         held = TaskFilter(statuses=("claimed", "processing"), queue=queue)

@@ -18,7 +18,7 @@ from prismq.domain.times import to_epoch
 from prismq.domain.words import first_line
 from prismq.observability.alerts.figures import BackupFigures, Figures, Pair, Timetable, Usual
 from prismq.observability.alerts.rules import Rule
-from prismq.observability.condition import HEARTBEAT_S, unserved, views
+from prismq.observability.condition import HEARTBEAT_S, crew_of, unserved
 from prismq.observability.exposition.collector import RedisReader, collect
 from prismq.observability.exposition.in_hand import CRASHED_AMONG, HELD_MAX
 from prismq.observability.exposition.samples import Samples
@@ -68,10 +68,11 @@ class Looker:
         store, now, began = self._store, self._clock.now(), self._clock.monotonic()
         store.work.next_due()  # one look into an index
         response_s = self._clock.monotonic() - began
-        depth, queues, routes = store.insight.depth(), store.queues.all(now), store.insight.ready_routes(now)
+        standing = store.standing(now)
+        depth, queues = standing.depth, standing.queues
         if not self._used:  # which stays so
             self._used = bool(depth) or any(one.outcome == "enqueued" for one in store.insight.totals(now))
-        crew = views(store.workers.all(), queues, routes, now, self._around.heartbeat_s)
+        crew = crew_of(standing, self._around.heartbeat_s)
         held = store.insight.held_tasks(HELD_MAX)
         most, active = store.insight.connections_max(), store.insight.connections().active
         redis_up, redis_error = self._redis()
@@ -82,7 +83,7 @@ class Looker:
             used=self._used,
             queues=queues,
             crew=crew,
-            unserved=unserved(routes, depth, queues, crew),
+            unserved=unserved(standing.routes, depth, queues, crew),
             windows=self._windows(now),
             held=held,
             crashed=self._crashed(now),
@@ -140,7 +141,7 @@ class Looker:
 
         def ask() -> dict[Pair, Usual]:
             sketches: defaultdict[Pair, Sketch] = defaultdict(Sketch)
-            for one in self._store.insight.outcomes(now - history_s, now, only="completed"):
+            for one in self._store.insight.outcomes(now - history_s, now, only=("completed",)):
                 sketches[one.queue, one.type].merge(Sketch.from_json(one.run_bins))
             p99s = {pair: (sketch.count, sketch.quantile(0.99)) for pair, sketch in sketches.items()}
             return {pair: Usual(count, p99_s) for pair, (count, p99_s) in p99s.items() if p99_s is not None}

@@ -9,7 +9,7 @@ from prismq.domain.finding import Check, Finding, Severity
 from prismq.domain.task import TaskFilter
 from prismq.domain.times import to_epoch
 from prismq.domain.words import duration, plural
-from prismq.observability.condition import unserved, views
+from prismq.observability.condition import crew_of, unserved
 from prismq.observability.doctor.patient import Patient
 
 # A running worker returns them within a few seconds; after a minute nobody is there to do it.
@@ -59,10 +59,9 @@ def _leases(patient: Patient, now: float) -> Iterator[Finding]:
 
 
 def _unserved(patient: Patient, now: float) -> Iterator[Finding]:
-    store = patient.store
-    queues, routes = store.queues.all(now), store.insight.ready_routes(now)
-    crew = views(store.workers.all(), queues, routes, now, patient.heartbeat_s)
-    for one in unserved(routes, store.insight.depth(), queues, crew):
+    standing = patient.store.standing(now)
+    crew = crew_of(standing, patient.heartbeat_s)
+    for one in unserved(standing.routes, standing.depth, standing.queues, crew):
         yield Finding(
             "unserved", Severity.PROBLEM,
             f"{'' if one.exact else 'at least '}{plural(one.tasks, 'task')} of the queue {one.queue!r} "

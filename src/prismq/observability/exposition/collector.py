@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from prismq.clock import Clock
 from prismq.domain.limits import METRIC_PAIRS_MAX, METRIC_QUEUES_MAX, METRIC_WORKERS_MAX
 from prismq.domain.promise import NONE_GIVEN, Promises, own_promise
-from prismq.domain.sketch import Sketch, value_of
+from prismq.domain.sketch import Sketch
 from prismq.domain.status import TaskStatus
 from prismq.domain.times import to_epoch
-from prismq.observability.condition import HEARTBEAT_S, LIVE, NOT_CONSUMING, SILENT, WorkerView, unserved, views
+from prismq.observability.condition import HEARTBEAT_S, LIVE, NOT_CONSUMING, SILENT, WorkerView, crew_of, unserved
 from prismq.observability.exposition.database import Slots, database_samples
 from prismq.observability.exposition.in_hand import in_hand_samples
 from prismq.observability.exposition.samples import Histogram, Labels, Samples, histogram_of
@@ -21,7 +22,7 @@ from prismq.observability.exposition.steering import steering_samples
 from prismq.observability.exposition.system import system_samples
 from prismq.observability.exposition.upkeep import backup_samples, schedule_samples
 from prismq.observability.exposition.watching import alert_samples, canary_samples
-from prismq.storage.contract import Outcomes, QueueInfo, ReadyRoute, Store
+from prismq.storage.contract import Outcomes, Standing, Store
 from prismq.version import __version__
 from prismq.worker.built_in import CANARY
 
@@ -66,13 +67,11 @@ class Snapshot(NamedTuple):
 class _Sums:
     """All that happened to a pair of queue and type."""
 
-    __slots__ = ("attempts", "run", "run_us", "tasks", "tasks_retried", "wait", "wait_us")
-
     def __init__(self) -> None:
         self.tasks: Counter[str] = Counter()
         self.attempts = self.tasks_retried = self.run_us = self.wait_us = 0
-        self.run: list[str] = []
-        self.wait: list[str] = []
+        self._run: list[str] = []
+        self._wait: list[str] = []
 
     def add(self, one: Outcomes) -> None:
         self.tasks[one.outcome] += one.tasks
@@ -80,11 +79,21 @@ class _Sums:
             self.attempts += one.attempts
             self.tasks_retried += one.retried
         if one.wait_bins:
-            self.wait.append(one.wait_bins)
+            self._wait.append(one.wait_bins)
             self.wait_us += round(one.wait_s * 1e6)
         if one.run_bins and one.outcome == "completed":
-            self.run.append(one.run_bins)
+            self._run.append(one.run_bins)
             self.run_us += round(one.run_s * 1e6)
+
+    @cached_property
+    def wait(self) -> Sketch:
+        """How long what was claimed had been ready."""
+        return Sketch.merged(self._wait)
+
+    @cached_property
+    def run(self) -> Sketch:
+        """How long what completed took."""
+        return Sketch.merged(self._run)
 
 
 class _Names:
@@ -123,9 +132,8 @@ def collect(
     due = store.work.next_due()  # one look into an index
     response_s = clock.monotonic() - began
 
-    totals, depth, queues = store.insight.totals(now), store.insight.depth(), store.queues.all(now)
-    routes = store.insight.ready_routes(now)
-    crew = views(store.workers.all(), queues, routes, now, heartbeat_s)
+    totals, standing = store.insight.totals(now), store.standing(now)
+    depth, queues, crew = standing.depth, standing.queues, crew_of(standing, heartbeat_s)
 
     known = [*((one.queue, one.type) for one in totals), *sorted({key[:2] for key in depth})]
     pairs = _Names(known, METRIC_PAIRS_MAX)
@@ -134,7 +142,7 @@ def collect(
     groups = _sums(totals, pairs)
     samples.update(_tasks(groups))
     samples.update(_depths(depth, pairs, names))
-    samples.update(_queues(queues, routes, depth, crew, names, promises))
+    samples.update(_queues(standing, crew, names, promises))
     samples.update(_in_time(groups, samples["prismq_queue_promise_seconds"]))
     samples.update(in_hand_samples(store, now, depth, totals, pairs.kept, pairs.of))
     samples["prismq_scheduled_overdue_seconds"] = [((), 0.0 if due is None else max(0.0, now - due))]
@@ -182,10 +190,10 @@ def _tasks(groups: Mapping[Labels, _Sums]) -> Samples:
     samples["prismq_finished_task_attempts_total"] = [(pair, sums.attempts) for pair, sums in groups.items()]
     samples["prismq_finished_task_retried_total"] = [(pair, sums.tasks_retried) for pair, sums in groups.items()]
     samples["prismq_task_run_seconds"] = [
-        (pair, histogram_of(Sketch.merged(sums.run).bins, sums.run_us / 1e6)) for pair, sums in groups.items()
+        (pair, histogram_of(sums.run.bins, sums.run_us / 1e6)) for pair, sums in groups.items()
     ]
     samples["prismq_task_wait_seconds"] = [
-        (pair, histogram_of(Sketch.merged(sums.wait).bins, sums.wait_us / 1e6)) for pair, sums in groups.items()
+        (pair, histogram_of(sums.wait.bins, sums.wait_us / 1e6)) for pair, sums in groups.items()
     ]
     return samples
 
@@ -195,8 +203,8 @@ def _in_time(groups: Mapping[Labels, _Sums], promised: Iterable[tuple[Labels, fl
     found: list[tuple[Labels, float | Histogram]] = []
     for name, seconds in promised:
         if not isinstance(seconds, Histogram):
-            wait = Sketch.merged(text for pair, sums in groups.items() if pair[:1] == name for text in sums.wait)
-            found.append((name, sum(n for number, n in wait.bins.items() if value_of(number) <= seconds)))
+            waits = (sums.wait for pair, sums in groups.items() if pair[:1] == name)
+            found.append((name, sum(wait.count_within(seconds) for wait in waits)))
     return {"prismq_queue_starts_in_time_total": found}
 
 
@@ -213,23 +221,16 @@ def _depths(depth: Depth, pairs: _Names, names: _Names) -> Samples:
     return {"prismq_queue_tasks": list(by_queue.items()), "prismq_type_tasks": list(by_type.items())}
 
 
-def _queues(
-    queues: Iterable[QueueInfo],
-    routes: Iterable[ReadyRoute],
-    depth: Depth,
-    crew: list[WorkerView],
-    names: _Names,
-    promises: Promises,
-) -> Samples:
+def _queues(standing: Standing, crew: list[WorkerView], names: _Names, promises: Promises) -> Samples:
     oldest, unserved_tasks = dict.fromkeys(names.kept, 0.0), dict.fromkeys(names.kept, 0)
     paused, limits = dict.fromkeys(names.kept, 0), {}
-    for one in queues:
+    for one in standing.queues:
         name = names.of(one.queue)
         oldest[name] = max(oldest.get(name, 0.0), one.oldest_ready_s or 0.0)
         paused[name] = max(paused.get(name, 0), one.paused_at is not None)
         if one.max_running is not None and name == (one.queue,):
             limits[name] = one.max_running
-    for alone in unserved(routes, depth, queues, crew):
+    for alone in unserved(standing.routes, standing.depth, standing.queues, crew):
         name = names.of(alone.queue)
         unserved_tasks[name] = unserved_tasks.get(name, 0) + alone.tasks
     promised: list[tuple[Labels, float | Histogram]] = [

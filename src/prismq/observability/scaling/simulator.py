@@ -104,13 +104,12 @@ def day_of(store: Store, now: float, *, seconds: float = DAY_S, queues: Collecti
         raise InvalidArgument(f"what is replayed is {STEP_S:g} seconds to {SECONDS_MAX:g} (a week), not {seconds!r}")
     number = round(seconds / STEP_S)
     first = now - now % STEP_S + STEP_S - number * STEP_S
+    among = None if queues is None else tuple(queues)
     found = []
     for at_s in (index * STEP_S for index in range(number)):
         # The slots of the books that both ends fall into belong to the window.
         arrivals, texts = 0, []
-        for one in store.insight.outcomes(max(0.0, first + at_s), first + at_s + STEP_S - 1):
-            if queues is not None and one.queue not in queues:
-                continue
+        for one in store.insight.outcomes(max(0.0, first + at_s), first + at_s + STEP_S - 1, queues=among):
             if one.outcome in ARRIVALS:
                 arrivals += one.tasks
             if one.outcome in ATTEMPTS and one.run_bins:

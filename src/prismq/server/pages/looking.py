@@ -50,7 +50,7 @@ async def show_overview(request: Request, who: Viewer, serving: Serving, asked: 
 async def show_queues(request: Request, who: Viewer, serving: Serving) -> HTMLResponse:
     """Every queue."""
     render = rendering_of(request)
-    view = await serving.ask(lambda q: queues_page(q, serving.history))
+    view = await serving.ask(lambda q: queues_page(q, serving.history, q.store.standing(q.clock.now())))
     return render.page(request, who, "queues.html", title="Queues", place="queues", view=view)
 
 

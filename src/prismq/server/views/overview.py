@@ -67,7 +67,7 @@ class Overview:
     @property
     def is_new(self) -> bool:
         """Whether nobody has used the queue yet."""
-        return not self.health.facts.depth and not self.health.workers
+        return not self.health.facts.known.depth and not self.health.workers
 
 
 def overview(q: PrismQ, history: History, health: Health, span: Range, queue: str | None) -> Overview:
@@ -76,10 +76,11 @@ def overview(q: PrismQ, history: History, health: Health, span: Range, queue: st
     Raises QueueDatabaseError where the store cannot be read.
     """
     store, now = q.store, q.clock.now()
-    infos = store.queues.all(now)
+    standing = health.facts.standing or store.standing(now)
+    infos = standing.queues
     chosen = [one for one in infos if queue is None or one.queue == queue]
     slots = history.slots(store, span, now)
-    marks = marks_of(store.workers.all(), slots[0].at, now)
+    marks = marks_of(standing.workers, slots[0].at, now)
     places = [one.at for one in marks]
     ended = ended_between(store.insight, now - HOUR_S, now)
     hour = window_of((one for one in ended if queue is None or one.queue == queue), HOUR_S)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prismq.app import PrismQ
-from prismq.observability.condition import running_of, views
+from prismq.observability.condition import crew_of, running_of
 from prismq.server.views.drawing import Bar, Chart, Spark, bars
 from prismq.server.views.history import (
     FAILED,
@@ -19,7 +19,7 @@ from prismq.server.views.history import (
     percentiles,
     throughput,
 )
-from prismq.storage.contract import QueueInfo
+from prismq.storage.contract import QueueInfo, Standing
 
 _LAST = RANGES[1]  # the hour that the lines and the rates are of
 _RATE_SLOTS = 5
@@ -66,23 +66,21 @@ class QueuesPage:
     at: float
 
 
-def queues_page(q: PrismQ, history: History) -> QueuesPage:
-    """All queues. Raises QueueDatabaseError."""
-    now = q.clock.now()
-    infos = q.store.queues.all(now)
-    slots = history.slots(q.store, _LAST, now)
-    served = _served(q, infos, now)
-    return QueuesPage([_row(one, slots, *served[one.queue]) for one in infos], now)
+def queues_page(q: PrismQ, history: History, standing: Standing) -> QueuesPage:
+    """All queues, as they stand. Raises QueueDatabaseError."""
+    slots = history.slots(q.store, _LAST, standing.at)
+    served = _served(standing)
+    return QueuesPage([_row(one, slots, *served[one.queue]) for one in standing.queues], standing.at)
 
 
-def _served(q: PrismQ, infos: Sequence[QueueInfo], now: float) -> Mapping[str, tuple[int, int]]:
-    crew = [one for one in views(q.store.workers.all(), infos, (), now) if one.working]
+def _served(standing: Standing) -> Mapping[str, tuple[int, int]]:
+    crew = [one for one in crew_of(standing) if one.working]
     return {
         info.queue: (
             sum(one.worker.slots for one in crew if one.serves_queue(info.queue)),
             sum(one.worker.busy for one in crew if one.serves_queue(info.queue)),
         )
-        for info in infos
+        for info in standing.queues
     }
 
 
@@ -119,19 +117,19 @@ class QueuePage:
 def queue_page(q: PrismQ, history: History, name: str, span: Range) -> QueuePage | None:
     """One queue; None where it holds no task and no setting. Raises QueueDatabaseError."""
     now = q.clock.now()
-    infos = q.store.queues.all(now)
-    info = next((one for one in infos if one.queue == name), None)
+    standing = q.store.standing(now)
+    info = next((one for one in standing.queues if one.queue == name), None)
     if info is None:
         return None
     types: dict[str, dict[str, int]] = {}
-    for (queue, type_, status, _), tasks in q.store.insight.depth().items():
+    for (queue, type_, status, _), tasks in standing.depth.items():
         if queue == name:
             counts = types.setdefault(type_, {})
             counts[status] = counts.get(status, 0) + tasks
     slots = history.slots(q.store, span, now)
-    places = [one.at for one in marks_of(q.store.workers.all(), slots[0].at, now)]
+    places = [one.at for one in marks_of(standing.workers, slots[0].at, now)]
     return QueuePage(
-        _row(info, history.slots(q.store, _LAST, now), *_served(q, [info], now)[name]),
+        _row(info, history.slots(q.store, _LAST, now), *_served(standing)[name]),
         sorted(types.items(), key=lambda item: (-sum(item[1].values()), item[0])),
         [
             throughput(slots, span, places, name),

@@ -11,7 +11,7 @@ from prismq.app import PrismQ
 from prismq.domain.task import Task, TaskFilter
 from prismq.domain.times import to_epoch
 from prismq.domain.worker import Worker
-from prismq.observability.condition import NOT_CONSUMING, SILENT, WorkerView, told, views
+from prismq.observability.condition import NOT_CONSUMING, SILENT, WorkerView, crew_of, told
 from prismq.server.views.drawing import Spark
 
 _RUNNING_READ_MAX = 1_000
@@ -96,9 +96,9 @@ class WorkersPage:
 def workers_page(q: PrismQ, gauges: Gauges) -> WorkersPage:
     """All workers. Raises QueueDatabaseError."""
     store, now = q.store, q.clock.now()
-    rows = store.workers.all()
-    gauges.note(rows)
-    found = views(rows, store.queues.all(now), store.insight.ready_routes(now), now)
+    standing = store.standing(now)
+    gauges.note(standing.workers)
+    found = crew_of(standing)
     held: dict[str, list[Task]] = {}
     for task in store.tasks.find(TaskFilter(statuses=("claimed", "processing")), limit=_RUNNING_READ_MAX):
         held.setdefault(task.locked_by or "", []).append(task)

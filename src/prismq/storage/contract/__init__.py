@@ -34,7 +34,7 @@ from prismq.storage.contract.keeping import (
 from prismq.storage.contract.queues import QueueAdmin, QueueInfo
 from prismq.storage.contract.remedies import ActTotal, RemedyStore
 from prismq.storage.contract.schedules import Schedule, ScheduleStore
-from prismq.storage.contract.store import Store
+from prismq.storage.contract.store import Standing, Store
 from prismq.storage.contract.task_logs import TaskLogStore
 from prismq.storage.contract.tasks import Cancelled, TaskAdmin, as_ids
 from prismq.storage.contract.upkeep import ExpiredLease, Retention, TaskStory, Upkeep
@@ -75,6 +75,7 @@ __all__ = [
     "Schedule",
     "ScheduleStore",
     "Space",
+    "Standing",
     "Store",
     "TaskAdmin",
     "TaskLogStore",

@@ -96,12 +96,20 @@ class Insight(Protocol):
         """The same by counting the table: slow, and right whatever the books say."""
         ...
 
-    def outcomes(self, since: float, until: float, *, only: str | None = None, bins: bool = True) -> list[Outcomes]:
+    def outcomes(
+        self,
+        since: float,
+        until: float,
+        *,
+        only: tuple[str, ...] | None = None,
+        queues: tuple[str, ...] | None = None,
+        bins: bool = True,
+    ) -> list[Outcomes]:
         """What ended (and was enqueued, retried, lost) between the two times, to the slot's resolution.
 
         Tasks that were ended by hand count once their row says when, at that time; `used_up` counts those of
-        `failed` that had no attempt left. `only`: of this outcome. Without `bins`, those are left out, which costs
-        much less."""
+        `failed` that had no attempt left. `only`: of these outcomes; `queues`: of these queues. Without `bins`, those
+        are left out, which costs much less."""
         ...
 
     def totals(self, now: float) -> list[Outcomes]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from prismq.storage.contract.insight import Depth
-
 
 class QueueInfo(NamedTuple):
     """A queue as an operator sees it."""
@@ -34,7 +32,6 @@ class QueueAdmin(Protocol):
         """At most this many tasks of the queue run at once, whatever the number of workers; None: no limit."""
         ...
 
-    def all(self, now: float, depth: Depth | None = None) -> list[QueueInfo]:
-        """Every queue that holds a task or a setting, by name. `depth`: what Insight.depth has just said, where it was
-        asked."""
+    def all(self, now: float) -> list[QueueInfo]:
+        """Every queue that holds a task or a setting, by name."""
         ...

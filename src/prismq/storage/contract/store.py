@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from prismq.domain.worker import Worker
 from prismq.storage.contract.accounts import AccountStore
 from prismq.storage.contract.alerts import AlertStore, LevelStore
 from prismq.storage.contract.audit import AuditLog
 from prismq.storage.contract.duties import DutyStore
 from prismq.storage.contract.inbox import Inbox
-from prismq.storage.contract.insight import Insight
+from prismq.storage.contract.insight import Depth, Insight, ReadyRoute
 from prismq.storage.contract.keeping import Keeping
-from prismq.storage.contract.queues import QueueAdmin
+from prismq.storage.contract.queues import QueueAdmin, QueueInfo
 from prismq.storage.contract.remedies import RemedyStore
 from prismq.storage.contract.schedules import ScheduleStore
 from prismq.storage.contract.task_logs import TaskLogStore
@@ -21,6 +22,17 @@ from prismq.storage.contract.upkeep import Upkeep
 from prismq.storage.contract.work import WorkStore
 from prismq.storage.contract.workers import WorkerRegistry
 from prismq.storage.wakeup import Wakeups
+
+
+class Standing(NamedTuple):
+    """How things stand: what the methods of the same names say, asked together."""
+
+    at: float  # seconds since 1970
+    next_due: float | None
+    depth: Depth
+    queues: list[QueueInfo]
+    routes: list[ReadyRoute]
+    workers: list[Worker]
 
 
 class Store(Protocol):
@@ -128,6 +140,11 @@ class Store(Protocol):
 
     def prepare(self) -> None:
         """Create the schema in a new, empty place. Raises QueueSchemaError where an older one wants migrating."""
+        ...
+
+    def standing(self, now: float) -> Standing:
+        """What WorkStore.next_due, Insight.depth and ready_routes, QueueAdmin.all and WorkerRegistry.all say, in as few
+        exchanges with the database as there can be: who judges asks for all of them."""
         ...
 
     def change_mark(self) -> int | None:

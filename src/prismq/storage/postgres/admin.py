@@ -11,6 +11,7 @@ from prismq.storage.contract import Cancelled
 from prismq.storage.postgres.books import Ledger
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.filters import NEWEST_FIRST, order, where
+from prismq.storage.postgres.planning import plan_by_index, planned_by_index
 from prismq.storage.postgres.queries import query
 from prismq.storage.postgres.rows import ATTEMPTS, LOGS, TASKS
 
@@ -26,7 +27,6 @@ _NEWEST = 10_000
 
 _NOTE_ACTS = query("note_acts")
 _NEWEST_FAILURES = query("newest_failures")
-_PLAN_BY_INDEX = query("plan_by_index")
 _NEWEST_QUEUED = query("newest_queued")
 _LAST_ID = 2**63 - 1
 # Statistics of a day when every task was in this state would have it read.
@@ -84,7 +84,7 @@ class PostgresTaskAdmin:
             rest = f"WHERE {condition} AND id > {end} - {_NEWEST} ORDER BY {NEWEST_FIRST} LIMIT %s"
             found = TASKS.fetch(connection, rest, [*params, before_id, limit])
             if len(found) < limit and which == TaskFilter(statuses=("queued",)):
-                connection.execute(_PLAN_BY_INDEX)
+                plan_by_index(connection)
                 before = _LAST_ID if before_id is None else before_id
                 rows = connection.execute(_NEWEST_QUEUED, {"before": before, "limit": limit}).fetchall()
                 found = TASKS.fetch(connection, f"WHERE id = ANY (%s) ORDER BY {NEWEST_FIRST}", ([i for (i,) in rows],))
@@ -96,8 +96,7 @@ class PostgresTaskAdmin:
     def newest_failures(self, *, queue: str | None = None, limit: int = 100) -> list[Task]:
         """See TaskAdmin.newest_failures."""
         look = {"look_at": limit if queue is None else FAILURES_LOOKED_AT, "queue": queue, "limit": limit}
-        with self._database.transaction() as connection:
-            connection.execute(_PLAN_BY_INDEX)
+        with planned_by_index(self._database) as connection:
             ids = [task_id for (task_id,) in connection.execute(_NEWEST_FAILURES, look).fetchall()]
             return TASKS.fetch(connection, "WHERE id = ANY (%s) ORDER BY finished_at_utc DESC, id DESC", (ids,))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from prismq.clock import SYSTEM_CLOCK
@@ -21,9 +22,10 @@ from prismq.storage.contract import (
 )
 from prismq.storage.entries import HOUR_S, MINUTE_S, SPANS_S
 from prismq.storage.measuring import Meter
-from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.folding import Sums, fold_deltas, many_wait
-from prismq.storage.postgres.outlook import ahead, ready_routes
+from prismq.storage.postgres.outlook import ahead, ask_ready_routes
+from prismq.storage.postgres.planning import planned_by_index
 from prismq.storage.postgres.queries import query
 from prismq.storage.postgres.totals import totals
 
@@ -35,7 +37,6 @@ _OUTCOMES_SUMMED = query("outcomes_summed")
 _OLDEST_READY = query("oldest_ready")
 _OLDEST_QUEUED = query("oldest_queued")
 _USED = query("used_bytes")
-_PLAN_BY_INDEX = query("plan_by_index")
 # Of each priority: retries among the first, with their low ids, must not hide who has waited longer.
 _LOOK_AT = 100
 _FOLDINGS_MAX = 500
@@ -67,19 +68,38 @@ class PostgresInsight:
 
     def depth(self) -> Depth:
         """See Insight.depth. What nobody has folded yet is added up here; where that is much it is folded first."""
-        self._spare_readers()
-        return {(queue, type_, status, band): tasks for queue, type_, status, band, tasks in self._all(_DEPTH)}
+        self.spare_readers()
+        with self._database.reading() as connection:
+            return self.ask_depth(connection)()
+
+    @staticmethod
+    def ask_depth(connection: Connection) -> Callable[[], Depth]:
+        """Sent; what it returns waits for the answer."""
+        cursor = connection.execute(_DEPTH)
+        return lambda: {(queue, type_, status, band): tasks for queue, type_, status, band, tasks in cursor.fetchall()}
 
     def recount(self) -> Depth:
         """See Insight.recount."""
         sql = "SELECT queue, type, status, prismq_band(priority), count(*) FROM task_queue GROUP BY 1, 2, 3, 4"
         return {(queue, type_, status, band): tasks for queue, type_, status, band, tasks in self._all(sql)}
 
-    def outcomes(self, since: float, until: float, *, only: str | None = None, bins: bool = True) -> list[Outcomes]:
+    def outcomes(
+        self,
+        since: float,
+        until: float,
+        *,
+        only: tuple[str, ...] | None = None,
+        queues: tuple[str, ...] | None = None,
+        bins: bool = True,
+    ) -> list[Outcomes]:
         """See Insight.outcomes."""
         skew_s = self._database.skew_s()
-        window = {**_window(since + skew_s, until + skew_s), "only": only}
-        self._spare_readers()
+        window = {
+            **_window(since + skew_s, until + skew_s),
+            "only": None if only is None else list(only),
+            "queues": None if queues is None else list(queues),
+        }
+        self.spare_readers()
         if not bins:
             return [Outcomes(*row) for row in self._planned(_OUTCOMES_SUMMED, window)]
         found: list[Outcomes] = []
@@ -91,7 +111,7 @@ class PostgresInsight:
                 fresh.setdefault((queue, type_, outcome), Sums()).add(tuple(row))
         return found + [Outcomes(*key, *sums.row()) for key, sums in fresh.items()]
 
-    def _spare_readers(self) -> None:
+    def spare_readers(self) -> None:
         """Fold what waits where that is much: nobody may be at work who would."""
         mono = SYSTEM_CLOCK.monotonic()
         if mono < self._look_at:
@@ -115,12 +135,13 @@ class PostgresInsight:
 
     def oldest_ready_s(self, now: float) -> float | None:
         """See Insight.oldest_ready_s."""
-        return max(self.oldest_ready_by_queue(now).values(), default=None)
+        with planned_by_index(self._database) as connection:
+            return max(self.ask_oldest_ready(connection, now)().values(), default=None)
 
-    def oldest_ready_by_queue(self, now: float) -> dict[str, float]:
-        """The same for each queue that has a ready task."""
-        rows = self._by_index(_OLDEST_READY, {"now": self._database.at(now), "look_at": _LOOK_AT})
-        return {queue: max(0.0, now - self._database.back(since)) for queue, since in rows}
+    def ask_oldest_ready(self, connection: Connection, now: float) -> Callable[[], dict[str, float]]:
+        """The same for each queue that has a ready task. Sent; what it returns waits for the answer."""
+        cursor = connection.execute(_OLDEST_READY, {"now": self._database.at(now), "look_at": _LOOK_AT})
+        return lambda: {queue: max(0.0, now - self._database.back(since)) for queue, since in cursor.fetchall()}
 
     def oldest_queued_s(self, now: float) -> float | None:
         """See Insight.oldest_queued_s."""
@@ -129,7 +150,8 @@ class PostgresInsight:
 
     def ready_routes(self, now: float) -> list[ReadyRoute]:
         """See Insight.ready_routes."""
-        return ready_routes(self._database, now)
+        with planned_by_index(self._database) as connection:
+            return ask_ready_routes(self._database, connection, now)()
 
     def ahead(self, task_id: int, claim: ClaimRequest, at_most: int) -> int:
         """See Insight.ahead."""
@@ -181,8 +203,7 @@ class PostgresInsight:
         return Space(used, None, None)
 
     def _by_index(self, sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with self._database.transaction(pipeline=True) as connection:
-            connection.execute(_PLAN_BY_INDEX)
+        with planned_by_index(self._database) as connection:
             return connection.execute(sql, params).fetchall()
 
     def _planned(self, sql: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.storage.contract import ClaimRequest, ReadyRoute
 from prismq.storage.postgres.claims import parts_of
 from prismq.storage.postgres.database import Connection, PostgresDatabase
+from prismq.storage.postgres.planning import planned_by_index
 from prismq.storage.postgres.queries import query
 
 _READY_ROUTES = query("ready_routes")
 _READY_PRIORITIES = query("ready_priorities")
 _FIRST_OF_ROUTES = query("first_of_routes")
 _AHEAD = query("ahead")
-_PLAN_BY_INDEX = query("plan_by_index")
 
 _SHUT_TYPES = "SELECT type FROM breakers WHERE state <> 'closed'"
 _LAST_ID = 2**63 - 1
@@ -20,11 +22,11 @@ _LAST_ID = 2**63 - 1
 _Lane = tuple[str, "str | None"]  # queue, route; without a route the whole queue
 
 
-def ready_routes(database: PostgresDatabase, now: float) -> list[ReadyRoute]:
-    """See Insight.ready_routes."""
-    with database.transaction(pipeline=True) as connection:
-        connection.execute(_PLAN_BY_INDEX)
-        of_breakers, of_routes = connection.execute(_SHUT_TYPES), connection.execute(_READY_ROUTES)
+def ask_ready_routes(database: PostgresDatabase, connection: Connection, now: float) -> Callable[[], list[ReadyRoute]]:
+    """See Insight.ready_routes. Sent; what it returns waits for the answer, and asks once more."""
+    of_breakers, of_routes = connection.execute(_SHUT_TYPES), connection.execute(_READY_ROUTES)
+
+    def answer() -> list[ReadyRoute]:
         shut = {type_ for (type_,) in of_breakers.fetchall()}
         lanes = [(queue, route) for queue, route in of_routes.fetchall() if parts_of(route)[0] not in shut]
         found = {
@@ -32,17 +34,17 @@ def ready_routes(database: PostgresDatabase, now: float) -> list[ReadyRoute]:
             "routes": [route for _, route in lanes],
             "now": database.at(now),
         }
-        heads = connection.execute(_FIRST_OF_ROUTES, found).fetchall()
-    return [
-        ReadyRoute(queue, *parts_of(route), task_id, database.back(since))
-        for queue, route, task_id, since in sorted(heads)
-    ]
+        return [
+            ReadyRoute(queue, *parts_of(route), task_id, database.back(since))
+            for queue, route, task_id, since in sorted(connection.execute(_FIRST_OF_ROUTES, found).fetchall())
+        ]
+
+    return answer
 
 
 def ahead(database: PostgresDatabase, task_id: int, claim: ClaimRequest, at_most: int) -> int:
     """See Insight.ahead."""
-    with database.transaction() as connection:
-        connection.execute(_PLAN_BY_INDEX)
+    with planned_by_index(database) as connection:
         row = connection.execute(
             "SELECT priority FROM task_queue WHERE id = %s AND status = 'queued'", (task_id,)
         ).fetchone()

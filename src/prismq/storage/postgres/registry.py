@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from prismq.domain.times import from_epoch
 from prismq.domain.worker import Worker, WorkerCommand
 from prismq.storage.contract import WorkerReport
-from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.queries import query
 
 _COLUMNS = [column.name for column in fields(Worker)]
@@ -79,7 +79,13 @@ class PostgresWorkerRegistry:
 
     def all(self) -> list[Worker]:
         """See WorkerRegistry.all."""
-        return [self._worker(row) for row in self._all(f"{_SELECT} ORDER BY w.heartbeat_utc DESC, w.worker_id")]
+        with self._database.reading() as connection:
+            return self.ask_all(connection)()
+
+    def ask_all(self, connection: Connection) -> Callable[[], list[Worker]]:
+        """Sent; what it returns waits for the answer."""
+        cursor = connection.execute(f"{_SELECT} ORDER BY w.heartbeat_utc DESC, w.worker_id")
+        return lambda: [self._worker(row) for row in cursor.fetchall()]
 
     def in_hand(self) -> dict[str, int]:
         """See WorkerRegistry.in_hand."""

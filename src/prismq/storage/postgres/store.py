@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prismq.clock import SYSTEM_CLOCK
 from prismq.storage.alerts import Alerts, Levels
+from prismq.storage.contract import Standing
 from prismq.storage.duties import Duties
 from prismq.storage.postgres.accounts import PostgresAccounts
 from prismq.storage.postgres.admin import PostgresTaskAdmin
@@ -13,6 +14,8 @@ from prismq.storage.postgres.inbox import PostgresInbox
 from prismq.storage.postgres.insight import PostgresInsight
 from prismq.storage.postgres.keeping import PostgresKeeping
 from prismq.storage.postgres.notify import PostgresWakeups
+from prismq.storage.postgres.outlook import ask_ready_routes
+from prismq.storage.postgres.planning import planned_by_index
 from prismq.storage.postgres.queues import PostgresQueueAdmin
 from prismq.storage.postgres.registry import PostgresWorkerRegistry
 from prismq.storage.postgres.schedules import PostgresSchedules
@@ -72,6 +75,17 @@ class PostgresStore:
         if not applied(self.database):
             migrate(self.database)
         self.database.require_schema()
+
+    def standing(self, now: float) -> Standing:
+        """See Store.standing. Two exchanges: the second asks for the first task of each route."""
+        insight, database = self.insight, self.database
+        insight.spare_readers()
+        with planned_by_index(database) as connection:
+            due, depth = self.work.ask_next_due(connection), insight.ask_depth(connection)
+            queues, workers = self.queues.ask_all(connection, now), self.workers.ask_all(connection)
+            routes = ask_ready_routes(database, connection, now)
+            counted = depth()
+            return Standing(now, due(), counted, queues(counted), routes(), workers())
 
     def change_mark(self) -> None:
         """See Store.change_mark. A look for work costs as little; and NOTIFY tells of it."""

@@ -8,13 +8,13 @@ from prismq.domain.span import AttemptSpans
 from prismq.domain.task import LogFilter, LogPage, TaskLog
 from prismq.storage.log_pages import levels_from, page_of
 from prismq.storage.postgres.database import PostgresDatabase
+from prismq.storage.postgres.planning import planned_by_index
 from prismq.storage.postgres.queries import query
 from prismq.storage.postgres.rows import LOGS
 
 _ADD = query("add_log")
 _OLD = query("old_logs")
 _SPANS = query("spans_of_task")
-_PLAN_BY_INDEX = query("plan_by_index")
 
 _OF_TASK = "WHERE task_id = %(task_id)s ORDER BY at_utc DESC, log_id DESC LIMIT %(limit)s"
 _OF_TASK_AND_LEVEL = (
@@ -65,8 +65,7 @@ class PostgresTaskLogs:
         else:
             rest = _NEWEST_DEBUG if level == "DEBUG" else _NEWEST_OF_LEVEL
         values = {"task_id": task_id, "level": level, "limit": max(0, limit), "looked_at": LOGS_LOOKED_AT}
-        with self._database.transaction() as connection:
-            connection.execute(_PLAN_BY_INDEX)
+        with planned_by_index(self._database) as connection:
             return LOGS.fetch(connection, rest, values)
 
     def find(self, which: LogFilter, *, limit: int = 100, before_id: int | None = None) -> LogPage:
@@ -80,8 +79,7 @@ class PostgresTaskLogs:
             "before": None if which.before is None else self._database.at(which.before),
             "limit": limit,
         }
-        with self._database.transaction() as connection:
-            connection.execute(_PLAN_BY_INDEX)
+        with planned_by_index(self._database) as connection:
 
             def is_before(log_id: int, at: float) -> bool:
                 row = connection.execute(_IS_BEFORE, (self._database.at(at), log_id)).fetchone()
@@ -108,8 +106,7 @@ class PostgresTaskLogs:
         moment = self._database.at(before)
         last_id = deleted = 0
         while True:
-            with self._database.transaction() as connection:
-                connection.execute(_PLAN_BY_INDEX)
+            with planned_by_index(self._database) as connection:
                 rows = connection.execute(
                     _OLD, {"last_id": last_id, "before": moment, "limit": FILTER_CHUNK}
                 ).fetchall()

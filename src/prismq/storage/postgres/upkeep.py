@@ -16,6 +16,7 @@ from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.folding import fold_deltas, fold_stats
 from prismq.storage.postgres.locks import alone
 from prismq.storage.postgres.maintenance import littered, sweep
+from prismq.storage.postgres.planning import plan_by_index
 from prismq.storage.postgres.queries import query
 from prismq.storage.postgres.stories import stories_of
 
@@ -29,7 +30,6 @@ _PAST_RETENTION_FAILED = query("past_retention_failed")
 _PAST_OWN_RETENTION = query("past_own_retention")
 _DELETE_ENDED = query("delete_ended")
 _PRUNE_LOGS = query("prune_logs")
-_PLAN_BY_INDEX = query("plan_by_index")
 
 _LEASE_LOST = "WorkerLost"
 _RAN_OUT = "its lease ran out: the worker died, stopped, or lost the store"
@@ -149,7 +149,7 @@ class PostgresUpkeep:
         with self._database.transaction() as connection:
             if archive is None and not alone(self._database, connection, "prune"):
                 return 0
-            connection.execute(_PLAN_BY_INDEX)
+            plan_by_index(connection)
             found = connection.execute(sql, past).fetchall()
             if found and archive is None:
                 return self._delete(connection, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -169,8 +169,18 @@ class PostgresWork:
 
     def next_due(self) -> float | None:
         """See WorkStore.next_due."""
-        moment = self._all(_NEXT_DUE)[0][0]
-        return None if moment is None else self._database.back(moment)
+        with self._database.reading() as connection:
+            return self.ask_next_due(connection)()
+
+    def ask_next_due(self, connection: Connection) -> Callable[[], float | None]:
+        """Sent; what it returns waits for the answer."""
+        cursor = connection.execute(_NEXT_DUE)
+
+        def answer() -> float | None:
+            [(moment,)] = cursor.fetchall()
+            return None if moment is None else self._database.back(moment)
+
+        return answer
 
     def complete_within(self, connection: Any, settlement: Settlement) -> None:
         """See WorkStore.complete_within."""

@@ -29,7 +29,7 @@ from prismq.storage.sqlite.ends import book_ends, ends_wait, unbooked
 from prismq.storage.sqlite.errors import translated
 from prismq.storage.sqlite.outlook import ahead, ready_routes
 from prismq.storage.sqlite.queries import query
-from prismq.storage.sqlite.statistics import slot_of, take_in, totals, window
+from prismq.storage.sqlite.statistics import Wanted, slot_of, take_in, totals, window
 
 _HELD_TASKS = query("held_tasks")
 _CRASHED_LATELY = query("crashed_lately")
@@ -114,7 +114,15 @@ class SqliteInsight:
         sql = f"SELECT queue, type, status, {_BAND}, count(*) FROM task_queue GROUP BY 1, 2, 3, 4"
         return {tuple(row[:4]): row[4] for row in self._database.execute(sql).fetchall()}
 
-    def outcomes(self, since: float, until: float, *, only: str | None = None, bins: bool = True) -> list[Outcomes]:
+    def outcomes(
+        self,
+        since: float,
+        until: float,
+        *,
+        only: tuple[str, ...] | None = None,
+        queues: tuple[str, ...] | None = None,
+        bins: bool = True,
+    ) -> list[Outcomes]:
         """See Insight.outcomes. Ends by hand that nobody has booked yet are added here; many are booked first."""
         with translated(str(self._database.db_path)):
             connection = self._database.get_connection()
@@ -122,9 +130,10 @@ class SqliteInsight:
         if many and not connection.in_transaction:
             self._book()
         with translated(str(self._database.db_path)), _one_moment(connection):
-            found = list(window(connection, since, until, only, bins))
+            found = list(window(connection, since, until, Wanted.of(only, queues), bins))
             by_hand = unbooked(connection, slot_of(since), epoch_to_text(until))
-        return found + [one for one in by_hand if only is None or one.outcome == only]
+        wanted = (one for one in by_hand if only is None or one.outcome in only)
+        return found + [one for one in wanted if queues is None or one.queue in queues]
 
     def totals(self, now: float) -> list[Outcomes]:
         """See Insight.totals."""

@@ -45,10 +45,14 @@ class SqliteQueueAdmin:
             (queue, max_running),
         )
 
-    def all(self, now: float, depth: Depth | None = None) -> list[QueueInfo]:
+    def all(self, now: float) -> list[QueueInfo]:
         """See QueueAdmin.all."""
+        return self.among(self._insight.depth(), now)
+
+    def among(self, depth: Depth, now: float) -> list[QueueInfo]:
+        """The same, with the depth that it is to show."""
         by_queue: defaultdict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for (queue, _, status, _), tasks in (self._insight.depth() if depth is None else depth).items():
+        for (queue, _, status, _), tasks in depth.items():
             if tasks:
                 by_queue[queue][status] += tasks
         settings = {

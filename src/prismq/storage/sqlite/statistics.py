@@ -6,8 +6,10 @@ added by who reads.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from prismq.domain.sketch import Sketch
 from prismq.domain.times import epoch_to_text, text_to_epoch
@@ -65,15 +67,27 @@ def drop_hours(connection: sqlite3.Connection, before: float) -> int:
 
 def totals(connection: sqlite3.Connection) -> Iterator[Outcomes]:
     """The totals, then what they do not have yet. The caller sees to it that both are of one moment."""
-    yield from (Outcomes(*row) for row in connection.execute(_TOTALS))
-    for row in connection.execute(_UNTOTALLED, (_FIRST, _LAST, None)):
+    yield from map(Outcomes._make, connection.execute(_TOTALS))
+    for row in connection.execute(_UNTOTALLED, (_FIRST, _LAST, None, None)):
         one = Outcomes(*row)
         # To the microsecond, as it will be taken in: then the sum is the same before and after.
         yield one._replace(wait_s=_micros(one.wait_s) / _MICRO, run_s=_micros(one.run_s) / _MICRO)
 
 
+class Wanted(NamedTuple):
+    """Which outcomes and which queues, as JSON; None: all of them."""
+
+    outcomes: str | None
+    queues: str | None
+
+    @classmethod
+    def of(cls, outcomes: tuple[str, ...] | None, queues: tuple[str, ...] | None) -> Wanted:
+        """For the statements that read statistics."""
+        return cls(*(None if names is None else json.dumps(names) for names in (outcomes, queues)))
+
+
 def window(
-    connection: sqlite3.Connection, since: float, until: float, only: str | None, bins: bool
+    connection: sqlite3.Connection, since: float, until: float, wanted: Wanted, bins: bool
 ) -> Iterator[Outcomes]:
     """What is booked between the two times; the slots that they fall into belong to it. The caller sees to it that it
     is of one moment."""
@@ -87,13 +101,13 @@ def window(
     if row is not None and row[0]:
         first = max(first, text_to_epoch(row[0]))
     if first >= last:
-        yield from _slots(connection, since, end, only, bins)
+        yield from _slots(connection, since, end, wanted, bins)
         return
-    yield from _slots(connection, since, first, only, bins)
-    within = (slot_of(first), slot_of(last), only)
+    yield from _slots(connection, since, first, wanted, bins)
+    within = (slot_of(first), slot_of(last), *wanted)
     for sql in (_HOURS if bins else _HOURS_SUMMED, _UNTOTALLED):
-        yield from (Outcomes(*row) for row in connection.execute(sql, within))
-    yield from _slots(connection, last, end, only, bins)
+        yield from map(Outcomes._make, connection.execute(sql, within))
+    yield from _slots(connection, last, end, wanted, bins)
 
 
 def slot_of(epoch_s: float, span_s: int = MINUTE_S) -> str:
@@ -101,14 +115,12 @@ def slot_of(epoch_s: float, span_s: int = MINUTE_S) -> str:
     return epoch_to_text(epoch_s - epoch_s % span_s)[:19]
 
 
-def _slots(
-    connection: sqlite3.Connection, since: float, end: float, only: str | None, bins: bool
-) -> Iterator[Outcomes]:
+def _slots(connection: sqlite3.Connection, since: float, end: float, wanted: Wanted, bins: bool) -> Iterator[Outcomes]:
     sql = _OUTCOMES if bins else _OUTCOMES_SUMMED
     for span_s in SPANS_S:
         # The slot that it falls into belongs to the window, whatever its length.
-        found = connection.execute(sql, (span_s, slot_of(since, span_s), slot_of(end), only))
-        yield from (Outcomes(*row) for row in found)
+        found = connection.execute(sql, (span_s, slot_of(since, span_s), slot_of(end), *wanted))
+        yield from map(Outcomes._make, found)
 
 
 def _micros(seconds: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prismq.domain.errors import QueueDatabaseError
 from prismq.storage.alerts import Alerts, Levels
+from prismq.storage.contract import Standing
 from prismq.storage.duties import Duties
 from prismq.storage.remedies import Remedies
 from prismq.storage.sqlite.accounts import SqliteAccounts
@@ -69,6 +70,12 @@ class SqliteStore:
         if not applied(self.database):
             migrate(self.database)
         self.database.require_schema()
+
+    def standing(self, now: float) -> Standing:
+        """See Store.standing."""
+        depth = self.insight.depth()
+        queues, routes = self.queues.among(depth, now), self.insight.ready_routes(now)
+        return Standing(now, self.work.next_due(), depth, queues, routes, self.workers.all())
 
     def change_mark(self) -> int:
         """See Store.change_mark. Per connection: ask from one thread."""

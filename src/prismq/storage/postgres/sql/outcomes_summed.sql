@@ -21,7 +21,8 @@ SELECT queue, type, outcome, sum(tasks)::bigint, sum(attempts)::bigint, sum(retr
             SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
               FROM task_stats
              WHERE span_s = span AND slot_utc >= low AND slot_utc < high
-               AND (%(only)s::text IS NULL OR outcome = %(only)s)
+               AND (%(only)s::text[] IS NULL OR outcome = ANY (%(only)s))
+               AND (%(queues)s::text[] IS NULL OR queue = ANY (%(queues)s))
             OFFSET 0) AS slots  -- each stretch by the key, whatever the planner thinks of their number
         UNION ALL
         SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s
@@ -35,5 +36,6 @@ SELECT queue, type, outcome, sum(tasks)::bigint, sum(attempts)::bigint, sum(retr
         SELECT queue, type, 'enqueued', tasks, 0, 0, 0, 0
           FROM queue_depth_deltas
          WHERE slot_utc >= %(since_60)s AND slot_utc < %(end)s) AS ended
- WHERE %(only)s::text IS NULL OR outcome = %(only)s
+ WHERE (%(only)s::text[] IS NULL OR outcome = ANY (%(only)s))
+   AND (%(queues)s::text[] IS NULL OR queue = ANY (%(queues)s))
  GROUP BY queue, type, outcome

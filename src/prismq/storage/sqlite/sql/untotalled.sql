@@ -1,4 +1,6 @@
 SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins
   FROM task_stats
- WHERE totalled = 0 AND slot_utc >= ?1 AND slot_utc < ?2 AND (?3 IS NULL OR outcome = ?3)
+ WHERE totalled = 0 AND slot_utc >= ?1 AND slot_utc < ?2
+   AND (?3 IS NULL OR outcome IN (SELECT value FROM json_each(?3)))
+   AND (?4 IS NULL OR queue IN (SELECT value FROM json_each(?4)))
  ORDER BY rowid
