@@ -24,7 +24,7 @@ from prismq.storage.sqlite.pragmas import PRAGMAS, Durability
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
-_LOCK_WAIT_MIN_S, _LOCK_WAIT_MAX_S = 0.0003, 0.01  # between two tries for the writer's lock
+_LOCK_WAIT_MIN_S, _LOCK_WAIT_MAX_S = 0.00015, 0.01  # between two tries for the writer's lock
 
 
 @contextmanager
@@ -141,7 +141,7 @@ class QueueDatabase:
                 return connection.execute(sql, params)
             self.refuse_strangers()
             with self._connections.writer:
-                return connection.execute(sql, params)
+                return self._patiently(connection, sql, params, self._opening.busy_ms / 1000)
         except sqlite3.Error as error:
             raise translate(error, str(self.db_path)) from error
 
@@ -194,7 +194,8 @@ class QueueDatabase:
             theirs = connection.in_transaction  # begun by hand on this connection: not ours to end
             with translated(str(self.db_path)):
                 try:
-                    self._begin(connection, self._opening.busy_ms / 1000 if wait_s is None else wait_s)
+                    timeout_s = self._opening.busy_ms / 1000 if wait_s is None else wait_s
+                    self._patiently(connection, "BEGIN IMMEDIATE", (), timeout_s)
                 except BaseException:  # it may have begun before the interrupt, or the error, came
                     if not theirs:
                         self._roll_back(connection)
@@ -222,7 +223,9 @@ class QueueDatabase:
                 if meter is not None:
                     meter.transaction(SYSTEM_CLOCK.monotonic() - began, committed=committed)
 
-    def _begin(self, connection: sqlite3.Connection, timeout_s: float) -> None:
+    def _patiently(
+        self, connection: sqlite3.Connection, sql: str, params: Parameters, timeout_s: float
+    ) -> sqlite3.Cursor:
         # SQLite's own wait sleeps 1, 2, 5, 10 … 100 ms; a transaction of ours takes some 3, so it would mostly
         # sleep while the lock is free. Hence shorter sleeps, up to the same timeout.
         began = SYSTEM_CLOCK.monotonic()
@@ -232,8 +235,7 @@ class QueueDatabase:
         try:
             while True:
                 try:
-                    connection.execute("BEGIN IMMEDIATE")
-                    return
+                    return connection.execute(sql, params)
                 except sqlite3.OperationalError as error:
                     if "locked" not in str(error) or SYSTEM_CLOCK.monotonic() >= deadline:
                         if self.meter is not None and "locked" in str(error):
