@@ -49,6 +49,22 @@ def test_rates_times_and_backlog_of_each_queue(store: Store, clock: FakeClock) -
     assert set(demands(store, clock.now(), queues=["idle"])) == {"idle"}
 
 
+def test_the_service_time_is_of_the_last_ten_minutes_where_these_say_enough(store: Store, clock: FakeClock) -> None:
+    _work(store, clock, "mail", 100, 1.0)
+    _work(store, clock, "rare", 1, 8.0)
+    clock.advance(1800)
+    _work(store, clock, "mail", 20, 3.0)
+    found = demands(store, clock.now())
+    assert found["mail"].service_s == pytest.approx(160 / 120, rel=0.03)  # of the last hour
+    assert found["rare"].service_s == pytest.approx(8.0, rel=0.03)
+
+    _work(store, clock, "mail", 80, 3.0)
+    assert demands(store, clock.now())["mail"].service_s == pytest.approx(3.0, rel=0.03)
+    clock.advance(3 * 3600)
+    found = demands(store, clock.now())  # of the last day
+    assert [found[name].service_s for name in ("mail", "rare")] == pytest.approx([2.0, 8.0], rel=0.03)
+
+
 def test_a_retry_is_one_more_attempt_to_serve(store: Store, clock: FakeClock) -> None:
     clock.advance(60 - clock.now() % 60)
     store.inbox.enqueue(a_task(queue="mail"), clock.now())

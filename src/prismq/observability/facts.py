@@ -70,17 +70,18 @@ def gather(
     """
     now = clock.now()
     asked = {name: ask for name, ask in _questions(store, clock, now, bins).items() if only is None or name in only}
-    # Side by side, for each takes about as long as the other.
-    present, past = (
-        _Asked({name: ask for name, ask in asked.items() if name in part}) for part in (asked.keys() - _PAST, _PAST)
+    # Side by side: the whole takes as long as the longest of them.
+    access, present, past = (
+        _Asked({name: ask for name, ask in asked.items() if name in part})
+        for part in (asked.keys() - _PRESENT - _PAST, _PRESENT, _PAST)
     )
     cache = _Asked({} if redis is None else {"redis": redis})
     # In real time, whatever the clock is: this is about a store that does not answer.
     deadline = SYSTEM_CLOCK.monotonic() + timeout_s
     recalled = None if memory is None else memory.recall()
-    for one in (present, cache) if recalled is not None else (present, past, cache):
+    for one in (access, present, cache) if recalled is not None else (access, present, past, cache):
         one.start()
-    _wait((present, cache), deadline)
+    _wait((access, present, cache), deadline)
     failures = failures_of(present.found.get("standing"))
     if recalled is not None and recalled.failures == failures:
         past.found.update(recalled.found)
@@ -91,7 +92,7 @@ def gather(
         _wait([past], deadline)
         if memory is not None and past.done.is_set() and past.error is None:
             memory.keep(Recalled(failures, past.found.copy()))
-    parts = (present, past)
+    parts = (access, present, past)
     answered = all(part.done.is_set() for part in parts)
     found = {name: value for part in parts for name, value in part.found.items()}
     error = next((part.error for part in parts if part.error is not None), None)
@@ -112,6 +113,7 @@ def _wait(asked: Iterable[_Asked], deadline: float) -> None:
         one.done.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
 
 
+_PRESENT = frozenset({"standing"})
 _PAST = frozenset({"last_hour", "last_day", "space"})
 _RECALLED_S = 15.0
 

@@ -157,7 +157,8 @@ def ready(
     timeout_s: float = TIMEOUT_S,
 ) -> Probe:
     """Whether tasks can be enqueued from here; with `need_worker`, whether some worker takes them, too."""
-    facts = gather(store, clock, timeout_s=timeout_s, only=("response_ms", "writable", "standing"))
+    asked = ("response_ms", "writable", *(("standing",) if need_worker else ()))
+    facts = gather(store, clock, timeout_s=timeout_s, only=asked)
     if facts.failure is not None:
         return Probe(False, facts.failure)
     if need_worker and not any(one.working for one in views(facts.known.workers, (), (), facts.at, heartbeat_s)):

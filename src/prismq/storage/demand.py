@@ -8,12 +8,13 @@ from typing import NamedTuple
 from prismq.domain.sizing import Demand
 from prismq.domain.sketch import Sketch, value_of
 from prismq.storage.contract import Outcomes, QueueInfo, Store
+from prismq.storage.entries import HOUR_S
 
 # The rate is the higher of these two, so that it rises at once and falls slowly; see Demand.
 RATE_WINDOWS_S = (60.0, 300.0)
 # The shortest in which so many attempts ended that their mean is within some 10 % of what it would be of ever more
 # (1 / sqrt(n) of their deviation, which of most tasks is about the mean); else the longest in which any did.
-SERVICE_WINDOWS_S = (600.0, 3600.0, 86_400.0)
+SERVICE_WINDOWS_S = (600.0, HOUR_S, 24 * HOUR_S)
 SERVICE_ATTEMPTS = 100
 
 _SLOT_S = 60.0
@@ -53,7 +54,11 @@ def demands(
         few = {name for name in names if name not in services or services[name].attempts < SERVICE_ATTEMPTS}
         if not few:
             break
-        ended = store.insight.outcomes(max(0.0, now - window_s), now, only=ATTEMPTS, queues=tuple(sorted(few)))
+        since = max(0.0, now - window_s)
+        if window_s >= HOUR_S:
+            # Whole hours, of which the books have the sums; from a little before, as the server's clock may be ahead.
+            since = max(0.0, since - since % HOUR_S - _SLOT_S / 2)
+        ended = store.insight.outcomes(since, now, only=ATTEMPTS, queues=tuple(sorted(few)))
         services |= services_of(ended)
     kept = _kept_by_breakers(store)
     demand: dict[str, Demand] = {}

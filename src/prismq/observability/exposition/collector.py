@@ -158,7 +158,7 @@ def collect(
     for read in more:
         samples.update(read())
     samples.update(database_samples(store, response_s, slots))
-    samples.update(system_samples(store.insight.space()))
+    samples.update(system_samples(None if store.work.is_remote else store.insight.space()))
     samples.update(_redis(redis))
     samples["prismq_build_info"] = [((__version__,), 1)]
     samples["prismq_metrics_left_out"] = [

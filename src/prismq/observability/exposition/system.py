@@ -8,8 +8,8 @@ from prismq.observability.exposition.samples import Samples
 from prismq.storage.contract import Space
 
 
-def system_samples(space: Space) -> Samples:
-    """What the machine says of itself now. `space`: of the volume that the database lies on.
+def system_samples(space: Space | None) -> Samples:
+    """What the machine says of itself now. `space`: of the volume that the database lies on, where it is in sight.
 
     What a system does not tell is left out.
     """
@@ -35,7 +35,7 @@ def system_samples(space: Space) -> Samples:
     memory = psutil.virtual_memory()
     put("memory_size_bytes", memory.total)
     put("memory_available_bytes", memory.available)
-    if space.total is not None and space.free is not None:
+    if space is not None and space.total is not None and space.free is not None:
         put("disk_size_bytes", space.total)
         put("disk_free_bytes", space.free)
     disks = psutil.disk_io_counters(nowrap=True)

@@ -96,7 +96,7 @@ def window(
     newest = [connection.execute(_NEWEST_SLOT, (span_s,)).fetchone()[0] for span_s in SPANS_S if span_s < HOUR_S]
     if all(slot is None or slot < slot_of(end) for slot in newest):
         end += -end % HOUR_S  # nothing came later, so the last hour counts as a whole
-    first, last = since - since % HOUR_S + HOUR_S, end - end % HOUR_S  # the hours that lie within it as a whole
+    first, last = since + -since % HOUR_S, end - end % HOUR_S  # the hours that lie within it as a whole
     row = connection.execute("SELECT hours_from FROM books").fetchone()
     if row is not None and row[0]:
         first = max(first, text_to_epoch(row[0]))
