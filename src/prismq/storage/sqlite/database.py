@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
@@ -244,7 +244,8 @@ class QueueDatabase:
                 SYSTEM_CLOCK.wait(nothing, wait_s)
                 wait_s = min(wait_s * 1.2, _LOCK_WAIT_MAX_S)
         finally:
-            connection.execute(f"PRAGMA busy_timeout = {self._opening.busy_ms}")
+            with suppress(sqlite3.Error):  # what is done is done; and who comes next waits here, too
+                connection.execute(f"PRAGMA busy_timeout = {self._opening.busy_ms}")
             if self.meter is not None:
                 self.meter.waited(SYSTEM_CLOCK.monotonic() - began)
 
