@@ -612,7 +612,7 @@ def test_a_lease_that_was_lost_is_told_of_even_where_a_statement_failed_before(
     store = bench.fresh()
     operation = _complete_within(store, clock, bench)
     store.upkeep.expire_leases(clock.now() + LEASE_S + 1)
-    fuse.set(3, bench.faults[0])
+    fuse.set(4, bench.faults[0])
     with pytest.raises(QueueDatabaseError):
         operation()
     fuse.remove()
