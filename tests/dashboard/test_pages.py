@@ -184,7 +184,7 @@ def test_a_database_that_is_away_is_a_page_that_says_so(
     def away(*_: object, **__: object) -> None:
         raise QueueDatabaseError("the database is locked away")
 
-    monkeypatch.setattr(type(site.q.store.queues), "all", away)
+    monkeypatch.setattr(type(site.q.store), "standing", away)
     answer = client.get("/queues")
 
     assert answer.status_code == 503

@@ -158,7 +158,7 @@ def test_queues_tell_their_rates_and_how_busy_those_are_that_serve_them(q: Prism
     q.store.workers.heartbeat(a_report("w1", busy=1), clock.now())
     enqueue(q, queue="a")
 
-    [row] = queues_page(q, History()).rows
+    [row] = queues_page(q, History(), q.store.standing(q.clock.now())).rows
 
     assert (row.in_rate, row.out_rate) == (2.0, 2.0)
     assert (row.slots, row.busy, row.utilisation) == (4, 1, 0.25)
