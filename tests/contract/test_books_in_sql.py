@@ -118,11 +118,9 @@ class Diary:
         return {outcome: (tasks, pytest.approx(run_s)) for outcome, (tasks, run_s) in found.items()}
 
 
-def windowed(
-    store: Store, since: float, until: float, *, bins: bool, only: tuple[str, ...] | None = None
-) -> dict[str, object]:
+def windowed(store: Store, since: float, until: float, *, bins: bool, **which: tuple[str, ...]) -> dict[str, object]:
     found: dict[str, tuple[int, float]] = {}
-    for one in store.insight.outcomes(since, until, bins=bins, only=only):
+    for one in store.insight.outcomes(since, until, bins=bins, only=which.get("only"), queues=which.get("queues")):
         if bins and one.outcome == "completed":
             assert Sketch.from_json(one.run_bins).count == one.tasks
         before = found.get(one.outcome, (0, 0.0))
@@ -170,4 +168,8 @@ def test_windows_of_any_length_equal_what_ended_however_old_it_is(store: Store, 
                 assert windowed(store, since, until, bins=False) == expected, (since, until)
                 of_one = {key: value for key, value in expected.items() if key == "completed"}
                 assert windowed(store, since, until, bins=True, only=("completed",)) == of_one
+                for bins in (True, False):
+                    assert windowed(store, since, until, bins=bins, only=("completed", "lost")) == of_one
+                    assert windowed(store, since, until, bins=bins, queues=("default", "mail")) == expected
+                    assert windowed(store, since, until, bins=bins, queues=("mail",)) == {}
         clock.advance(rng.choice((5.0, 70.0, 2000.0, 4 * HOUR_S, 6 * HOUR_S)))

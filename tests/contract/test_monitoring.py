@@ -393,6 +393,9 @@ def test_outcomes_can_be_asked_for_without_bins_or_for_one_only(engine: Engine, 
     assert {row.outcome for row in only} == {"completed"}
     assert Sketch.merged([row.run_bins for row in only]).count == 5
     assert store.insight.outcomes(now - 600, now, only=("snoozed",), bins=False) == []
+    without_waits = store.insight.outcomes(now - 600, now, only=("completed",), waits=False)
+    assert {row.wait_bins for row in without_waits} == {None}
+    assert Sketch.merged([row.run_bins for row in without_waits]).count == 5
 
 
 def test_what_a_hand_ends_in_a_workers_name_is_the_workers(engine: Engine, clock: FakeClock) -> None:

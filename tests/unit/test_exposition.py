@@ -60,7 +60,7 @@ def a_snapshot() -> Snapshot:
 
 def _histogram(metric: Metric, n: int) -> Histogram:
     if metric.buckets == BUCKETS_S:
-        return histogram_of({-5: 3, 40: n}, 1.5)
+        return histogram_of([Sketch({-5: 3, 40: n}).to_json()], 1.5)
     return histogram_of_counts([3, n, *(0 for _ in metric.buckets[1:])], 1.5)
 
 
@@ -162,7 +162,7 @@ def test_a_bin_is_always_in_the_same_bucket_and_near_it() -> None:
         sketch = Sketch()
         for value_s in (bound * (1 - RELATIVE_ERROR) ** 2, bound * (1 + RELATIVE_ERROR) ** 2, after * 2):
             sketch.add(value_s)
-        found = histogram_of(sketch.bins, 0.0)
+        found = histogram_of([sketch.to_json()], 0.0)
         assert found.cumulative[BUCKETS_S.index(bound)] == 1
         assert found.count == 3
 
@@ -171,9 +171,21 @@ def test_values_beyond_every_boundary_are_in_the_last_bucket() -> None:
     sketch = Sketch()
     sketch.add(0.0)
     sketch.add(1e9)
-    found = histogram_of(sketch.bins, 0.0)
+    found = histogram_of([sketch.to_json()], 0.0)
     assert found.cumulative[0] == 1
     assert found.cumulative[-2:] == (1, 2)
+
+
+@pytest.mark.parametrize("strange", ["{", "[]", "7", '{"1": -9}', '{"1": 0.5}', '{"x": 1}', '{"99999": 1}', "{}, {}"])
+def test_text_that_is_no_sketch_does_not_spoil_the_others(strange: str) -> None:
+    sketches = [Sketch({-5: 3}), Sketch({40: 2})]
+    found = histogram_of([sketches[0].to_json(), strange, sketches[1].to_json()], 1.5)
+    assert found == histogram_of([one.to_json() for one in sketches], 1.5)
+    assert (found.count, found.sum_s) == (5, 1.5)
+
+
+def test_a_histogram_of_nothing_has_nothing_in_it() -> None:
+    assert set(histogram_of([], 0.0).cumulative) == {0}
 
 
 def test_importing_prismq_loads_no_part_of_it() -> None:

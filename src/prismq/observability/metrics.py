@@ -119,7 +119,7 @@ class QueueMetrics:
             raise InvalidArgument(f"hours is how far back to look: a number above 0, not {hours!r}")
         now = self._clock.now()
         # A second more: rows written by hand have the database's own clock.
-        return self._store.insight.outcomes(max(0.0, now - hours * _HOUR_S), now + 1, only=only, bins=bins)
+        return self._store.insight.outcomes(max(0.0, now - hours * _HOUR_S), now + 1, only=only, bins=bins, waits=False)
 
 
 def _summed(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:

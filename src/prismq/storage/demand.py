@@ -58,7 +58,7 @@ def demands(
         if window_s >= HOUR_S:
             # Whole hours, of which the books have the sums; from a little before, as the server's clock may be ahead.
             since = max(0.0, since - since % HOUR_S - _SLOT_S / 2)
-        ended = store.insight.outcomes(since, now, only=ATTEMPTS, queues=tuple(sorted(few)))
+        ended = store.insight.outcomes(since, now, only=ATTEMPTS, queues=tuple(sorted(few)), waits=False)
         services |= services_of(ended)
     kept = _kept_by_breakers(store)
     demand: dict[str, Demand] = {}

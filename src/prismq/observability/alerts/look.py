@@ -141,7 +141,7 @@ class Looker:
 
         def ask() -> dict[Pair, Usual]:
             sketches: defaultdict[Pair, Sketch] = defaultdict(Sketch)
-            for one in self._store.insight.outcomes(now - history_s, now, only=("completed",)):
+            for one in self._store.insight.outcomes(now - history_s, now, only=("completed",), waits=False):
                 sketches[one.queue, one.type].merge(Sketch.from_json(one.run_bins))
             p99s = {pair: (sketch.count, sketch.quantile(0.99)) for pair, sketch in sketches.items()}
             return {pair: Usual(count, p99_s) for pair, (count, p99_s) in p99s.items() if p99_s is not None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from typing import NamedTuple
 
 from prismq.clock import Clock
@@ -67,11 +66,13 @@ class Snapshot(NamedTuple):
 class _Sums:
     """All that happened to a pair of queue and type."""
 
+    __slots__ = ("attempts", "run", "run_us", "tasks", "tasks_retried", "wait", "wait_us")
+
     def __init__(self) -> None:
         self.tasks: Counter[str] = Counter()
         self.attempts = self.tasks_retried = self.run_us = self.wait_us = 0
-        self._run: list[str] = []
-        self._wait: list[str] = []
+        self.run: list[str] = []
+        self.wait: list[str] = []
 
     def add(self, one: Outcomes) -> None:
         self.tasks[one.outcome] += one.tasks
@@ -79,21 +80,11 @@ class _Sums:
             self.attempts += one.attempts
             self.tasks_retried += one.retried
         if one.wait_bins:
-            self._wait.append(one.wait_bins)
+            self.wait.append(one.wait_bins)
             self.wait_us += round(one.wait_s * 1e6)
         if one.run_bins and one.outcome == "completed":
-            self._run.append(one.run_bins)
+            self.run.append(one.run_bins)
             self.run_us += round(one.run_s * 1e6)
-
-    @cached_property
-    def wait(self) -> Sketch:
-        """How long what was claimed had been ready."""
-        return Sketch.merged(self._wait)
-
-    @cached_property
-    def run(self) -> Sketch:
-        """How long what completed took."""
-        return Sketch.merged(self._run)
 
 
 class _Names:
@@ -190,10 +181,10 @@ def _tasks(groups: Mapping[Labels, _Sums]) -> Samples:
     samples["prismq_finished_task_attempts_total"] = [(pair, sums.attempts) for pair, sums in groups.items()]
     samples["prismq_finished_task_retried_total"] = [(pair, sums.tasks_retried) for pair, sums in groups.items()]
     samples["prismq_task_run_seconds"] = [
-        (pair, histogram_of(sums.run.bins, sums.run_us / 1e6)) for pair, sums in groups.items()
+        (pair, histogram_of(sums.run, sums.run_us / 1e6)) for pair, sums in groups.items()
     ]
     samples["prismq_task_wait_seconds"] = [
-        (pair, histogram_of(sums.wait.bins, sums.wait_us / 1e6)) for pair, sums in groups.items()
+        (pair, histogram_of(sums.wait, sums.wait_us / 1e6)) for pair, sums in groups.items()
     ]
     return samples
 
@@ -203,8 +194,8 @@ def _in_time(groups: Mapping[Labels, _Sums], promised: Iterable[tuple[Labels, fl
     found: list[tuple[Labels, float | Histogram]] = []
     for name, seconds in promised:
         if not isinstance(seconds, Histogram):
-            waits = (sums.wait for pair, sums in groups.items() if pair[:1] == name)
-            found.append((name, sum(wait.count_within(seconds) for wait in waits)))
+            wait = Sketch.merged(text for pair, sums in groups.items() if pair[:1] == name for text in sums.wait)
+            found.append((name, wait.count_within(seconds)))
     return {"prismq_queue_starts_in_time_total": found}
 
 

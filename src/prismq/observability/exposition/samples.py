@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from prismq.domain.sketch import BIN_MAX, BIN_MIN, value_of
+from pydantic_core import from_json
+
+from prismq.domain.sketch import BIN_MAX, BIN_MIN, Sketch, value_of
 from prismq.observability.exposition.definitions import BUCKETS_S
 
 # A bin belongs to the first boundary that its representative does not exceed; always the same one, so that counts
 # never fall. The representative is within 2 % of every value in the bin, so a value that is further than that from
 # a boundary is on its right side.
-_BUCKET_OF = [bisect_left(BUCKETS_S, value_of(number)) for number in range(BIN_MIN, BIN_MAX + 1)]
+_BUCKET_OF = {str(number): bisect_left(BUCKETS_S, value_of(number)) for number in range(BIN_MIN, BIN_MAX + 1)}
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,22 @@ class Histogram:
         return self.cumulative[-1]
 
 
-def histogram_of(bins: Mapping[int, int], sum_s: float) -> Histogram:
-    """The histogram of a sketch's bins, cut at BUCKETS_S."""
+def histogram_of(texts: Sequence[str], sum_s: float) -> Histogram:
+    """The histogram of all of these sketches, cut at BUCKETS_S. They are as Sketch.to_json gave them; to build the
+    sketches would take three times as long."""
     counts = [0] * (len(BUCKETS_S) + 1)
-    for number, n in bins.items():
-        counts[_BUCKET_OF[number - BIN_MIN]] += n
+    try:
+        for part in from_json(f"[{','.join(texts)}]"):
+            for number, n in part.items():
+                counts[_BUCKET_OF[number]] += n
+        if all(type(n) is int and n >= 0 for n in counts):
+            return Histogram(tuple(accumulate(counts)), sum_s)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        pass
+    # One of them was written by hand, and is none.
+    counts = [0] * (len(BUCKETS_S) + 1)
+    for bin_number, n in Sketch.merged(texts).bins.items():
+        counts[_BUCKET_OF[str(bin_number)]] += n
     return Histogram(tuple(accumulate(counts)), sum_s)
 
 

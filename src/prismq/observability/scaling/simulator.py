@@ -109,7 +109,7 @@ def day_of(store: Store, now: float, *, seconds: float = DAY_S, queues: Collecti
     for at_s in (index * STEP_S for index in range(number)):
         # The slots of the books that both ends fall into belong to the window.
         arrivals, texts = 0, []
-        for one in store.insight.outcomes(max(0.0, first + at_s), first + at_s + STEP_S - 1, queues=among):
+        for one in store.insight.outcomes(max(0.0, first + at_s), first + at_s + STEP_S - 1, queues=among, waits=False):
             if one.outcome in ARRIVALS:
                 arrivals += one.tasks
             if one.outcome in ATTEMPTS and one.run_bins:

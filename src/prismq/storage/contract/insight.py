@@ -104,12 +104,13 @@ class Insight(Protocol):
         only: tuple[str, ...] | None = None,
         queues: tuple[str, ...] | None = None,
         bins: bool = True,
+        waits: bool = True,
     ) -> list[Outcomes]:
         """What ended (and was enqueued, retried, lost) between the two times, to the slot's resolution.
 
         Tasks that were ended by hand count once their row says when, at that time; `used_up` counts those of
         `failed` that had no attempt left. `only`: of these outcomes; `queues`: of these queues. Without `bins`, those
-        are left out, which costs much less."""
+        are left out, which costs much less; without `waits`, those of waits."""
         ...
 
     def totals(self, now: float) -> list[Outcomes]:

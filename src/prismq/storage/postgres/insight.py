@@ -91,6 +91,7 @@ class PostgresInsight:
         only: tuple[str, ...] | None = None,
         queues: tuple[str, ...] | None = None,
         bins: bool = True,
+        waits: bool = True,
     ) -> list[Outcomes]:
         """See Insight.outcomes."""
         skew_s = self._database.skew_s()
@@ -98,17 +99,18 @@ class PostgresInsight:
             **_window(since + skew_s, until + skew_s),
             "only": None if only is None else list(only),
             "queues": None if queues is None else list(queues),
+            "waits": waits,
         }
         self.spare_readers()
         if not bins:
-            return [Outcomes(*row) for row in self._planned(_OUTCOMES_SUMMED, window)]
+            return [Outcomes._make(row) for row in self._planned(_OUTCOMES_SUMMED, window)]
         found: list[Outcomes] = []
         fresh: dict[tuple[str, str, str], Sums] = {}  # one for each batch of each worker: added up here
-        for is_folded, queue, type_, outcome, *row in self._planned(_OUTCOMES, window):
-            if is_folded:
-                found.append(Outcomes(queue, type_, outcome, *row))
+        for row in self._planned(_OUTCOMES, window):
+            if row[0]:
+                found.append(Outcomes._make(row[1:]))
             else:
-                fresh.setdefault((queue, type_, outcome), Sums()).add(tuple(row))
+                fresh.setdefault(row[1:4], Sums()).add(row[4:])
         return found + [Outcomes(*key, *sums.row()) for key, sums in fresh.items()]
 
     def spare_readers(self) -> None:

@@ -122,6 +122,7 @@ class SqliteInsight:
         only: tuple[str, ...] | None = None,
         queues: tuple[str, ...] | None = None,
         bins: bool = True,
+        waits: bool = True,
     ) -> list[Outcomes]:
         """See Insight.outcomes. Ends by hand that nobody has booked yet are added here; many are booked first."""
         with translated(str(self._database.db_path)):
@@ -130,7 +131,7 @@ class SqliteInsight:
         if many and not connection.in_transaction:
             self._book()
         with translated(str(self._database.db_path)), _one_moment(connection):
-            found = list(window(connection, since, until, Wanted.of(only, queues), bins))
+            found = list(window(connection, since, until, Wanted.of(only, queues, waits), bins))
             by_hand = unbooked(connection, slot_of(since), epoch_to_text(until))
         wanted = (one for one in by_hand if only is None or one.outcome in only)
         return found + [one for one in wanted if queues is None or one.queue in queues]

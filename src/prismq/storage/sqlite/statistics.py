@@ -68,22 +68,32 @@ def drop_hours(connection: sqlite3.Connection, before: float) -> int:
 def totals(connection: sqlite3.Connection) -> Iterator[Outcomes]:
     """The totals, then what they do not have yet. The caller sees to it that both are of one moment."""
     yield from map(Outcomes._make, connection.execute(_TOTALS))
-    for row in connection.execute(_UNTOTALLED, (_FIRST, _LAST, None, None)):
+    for row in connection.execute(_UNTOTALLED, (_FIRST, _LAST, *_ALL)):
         one = Outcomes(*row)
         # To the microsecond, as it will be taken in: then the sum is the same before and after.
         yield one._replace(wait_s=_micros(one.wait_s) / _MICRO, run_s=_micros(one.run_s) / _MICRO)
 
 
 class Wanted(NamedTuple):
-    """Which outcomes and which queues, as JSON; None: all of them."""
+    """Which outcomes and which queues, as JSON (None: all of them), and whether the bins of waits."""
 
     outcomes: str | None
     queues: str | None
+    waits: bool
+
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """For statements that read no bins."""
+        return self.outcomes, self.queues
 
     @classmethod
-    def of(cls, outcomes: tuple[str, ...] | None, queues: tuple[str, ...] | None) -> Wanted:
+    def of(cls, outcomes: tuple[str, ...] | None, queues: tuple[str, ...] | None, waits: bool) -> Wanted:
         """For the statements that read statistics."""
-        return cls(*(None if names is None else json.dumps(names) for names in (outcomes, queues)))
+        wanted, among = (None if names is None else json.dumps(names) for names in (outcomes, queues))
+        return cls(wanted, among, waits)
+
+
+_ALL = Wanted(None, None, True)
 
 
 def window(
@@ -104,9 +114,12 @@ def window(
         yield from _slots(connection, since, end, wanted, bins)
         return
     yield from _slots(connection, since, first, wanted, bins)
-    within = (slot_of(first), slot_of(last), *wanted)
-    for sql in (_HOURS if bins else _HOURS_SUMMED, _UNTOTALLED):
-        yield from map(Outcomes._make, connection.execute(sql, within))
+    hours = (slot_of(first), slot_of(last))
+    if bins:
+        yield from map(Outcomes._make, connection.execute(_HOURS, (*hours, *wanted)))
+    else:
+        yield from map(Outcomes._make, connection.execute(_HOURS_SUMMED, (*hours, *wanted.names)))
+    yield from map(Outcomes._make, connection.execute(_UNTOTALLED, (*hours, *wanted)))
     yield from _slots(connection, last, end, wanted, bins)
 
 
@@ -116,10 +129,10 @@ def slot_of(epoch_s: float, span_s: int = MINUTE_S) -> str:
 
 
 def _slots(connection: sqlite3.Connection, since: float, end: float, wanted: Wanted, bins: bool) -> Iterator[Outcomes]:
-    sql = _OUTCOMES if bins else _OUTCOMES_SUMMED
+    sql, which = (_OUTCOMES, wanted) if bins else (_OUTCOMES_SUMMED, wanted.names)
     for span_s in SPANS_S:
         # The slot that it falls into belongs to the window, whatever its length.
-        found = connection.execute(sql, (span_s, slot_of(since, span_s), slot_of(end), *wanted))
+        found = connection.execute(sql, (span_s, slot_of(since, span_s), slot_of(end), *which))
         yield from map(Outcomes._make, found)
 
 

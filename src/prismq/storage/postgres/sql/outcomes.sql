@@ -15,20 +15,23 @@ stretches AS MATERIALIZED (
     UNION ALL
     SELECT span, greatest(since, last_hour), %(end)s FROM begins, hours)
 SELECT true, slots.* FROM stretches, LATERAL (
-    SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins
+    SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s,
+       CASE WHEN %(waits)s THEN wait_bins END, run_bins
       FROM task_stats
      WHERE span_s = span AND slot_utc >= low AND slot_utc < high
        AND (%(only)s::text[] IS NULL OR outcome = ANY (%(only)s))
        AND (%(queues)s::text[] IS NULL OR queue = ANY (%(queues)s))
     OFFSET 0) AS slots  -- each stretch by the key, whatever the planner thinks of their number
 UNION ALL
-SELECT true, queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins
+SELECT true, queue, type, outcome, tasks, attempts, retried, wait_s, run_s,
+       CASE WHEN %(waits)s THEN wait_bins END, run_bins
   FROM task_hours
  WHERE slot_utc >= (SELECT first_hour FROM hours) AND slot_utc < (SELECT last_hour FROM hours)
    AND (%(only)s::text[] IS NULL OR outcome = ANY (%(only)s))
    AND (%(queues)s::text[] IS NULL OR queue = ANY (%(queues)s))
 UNION ALL
-SELECT false, queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins
+SELECT false, queue, type, outcome, tasks, attempts, retried, wait_s, run_s,
+       CASE WHEN %(waits)s THEN wait_bins END, run_bins
   FROM task_stats_deltas
  WHERE slot_utc >= %(since_60)s AND slot_utc < %(end)s
    AND (%(only)s::text[] IS NULL OR outcome = ANY (%(only)s))

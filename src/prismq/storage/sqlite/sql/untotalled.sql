@@ -1,4 +1,5 @@
-SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s, wait_bins, run_bins
+SELECT queue, type, outcome, tasks, attempts, retried, wait_s, run_s,
+       CASE WHEN ?5 THEN wait_bins END, run_bins
   FROM task_stats
  WHERE totalled = 0 AND slot_utc >= ?1 AND slot_utc < ?2
    AND (?3 IS NULL OR outcome IN (SELECT value FROM json_each(?3)))
