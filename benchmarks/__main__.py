@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT, Settings, peers_installed, progress
 from benchmarks.lines import LINES as ON_SQLITE
+from benchmarks.painting import LINES as ON_PAINTING
 from benchmarks.postgres.lines import LINES as ON_POSTGRES
 from benchmarks.report import GROUPS as TOLD
 from benchmarks.report import keep, page, record, table
@@ -16,7 +17,7 @@ from benchmarks.routes import LINES as ON_ROUTES
 from benchmarks.server import LINES as ON_SERVER
 from benchmarks.watching import LINES as ON_WATCHING
 
-ON_HTTP = {**ON_SERVER, **ON_WATCHING, **ON_ROUTES}
+ON_HTTP = {**ON_SERVER, **ON_WATCHING, **ON_PAINTING, **ON_ROUTES}
 LINES = {**ON_SQLITE, **ON_POSTGRES, **ON_HTTP}
 GROUPS = {"sqlite": list(ON_SQLITE), "postgres": list(ON_POSTGRES), "http": list(ON_HTTP)}
 

@@ -38,7 +38,7 @@ WATCHERS = 200
 
 def watching(settings: Settings) -> Section:
     """Live clients beside a drain, on SQLite."""
-    n = settings.size(20_000, 1_000)
+    n = settings.size(100_000, 1_000)
     section = Section(
         "watching",
         "Live clients",

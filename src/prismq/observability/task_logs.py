@@ -36,6 +36,8 @@ class TaskLogger:
     def log(self, task_id: int, level: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         """Write one line, at once. `level`: DEBUG, INFO, WARNING, ERROR or CRITICAL; another is stored as INFO.
 
+        It waits for no disk: should the server or the machine crash, lines of the last half second may be gone.
+
         `details` are kept as JSON, with text in the place of values that JSON does not have. Message and details
         are cut to their bounds (8,192 characters, 65,536 bytes).
 

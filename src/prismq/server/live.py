@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ from prismq.app import PrismQ
 from prismq.domain.errors import PrismqError
 from prismq.domain.task import TaskLog
 from prismq.domain.times import from_epoch
+from prismq.observability.condition import crew_of
 from prismq.observability.timeline import path_of
 from prismq.observability.window import window_of
-from prismq.server.crew import views_of
 from prismq.server.problems import Problem
 from prismq.storage.wakeup import Ear
 
@@ -206,20 +206,18 @@ class Hub:
 def look_at(q: PrismQ) -> Look:
     """The figures of this moment, from the books, and what was logged last."""
     now, store = q.clock.now(), q.store
-    depth: dict[str, Counter[str]] = {}
-    for (queue, _, status, _), tasks in store.insight.depth().items():
-        if tasks:
-            depth.setdefault(queue, Counter())[status] += tasks
+    standing = store.standing(now)
+    ages = [one.oldest_ready_s for one in standing.queues if one.oldest_ready_s is not None]
     minute = window_of(store.insight.outcomes(max(0.0, now - _MINUTE_S), now, bins=False), _MINUTE_S)
-    crew = [one for one in views_of(q) if one.worker.status not in ("stopped", "lost")]
+    crew = [one for one in crew_of(standing) if one.worker.status not in ("stopped", "lost")]
     workers = {
         one.worker.worker_id: {"condition": one.condition, "busy": one.worker.busy, "slots": one.worker.slots}
         for one in crew
     }
     tick = {
         "at": from_epoch(now).isoformat(),
-        "depth": {queue: dict(counts) for queue, counts in depth.items()},
-        "oldest_ready_seconds": store.insight.oldest_ready_s(now),
+        "depth": {one.queue: dict(one.depth) for one in standing.queues if one.depth},
+        "oldest_ready_seconds": max(ages, default=None),
         "last_minute": {
             "enqueued": minute.counts.get("enqueued", 0),
             "completed": minute.completed,

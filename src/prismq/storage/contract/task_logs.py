@@ -13,7 +13,8 @@ class TaskLogStore(Protocol):
     """Log lines of tasks. What workers write goes with WorkStore.exchange."""
 
     def add(self, line: LogLine) -> bool:
-        """Write one line; False, and nothing written, where there is no such task."""
+        """Write one line; False, and nothing written, where there is no such task. It is there at once, and may be lost
+        with the last moment where the store crashes: nobody waits for a disk on its account."""
         ...
 
     def newest(self, *, task_id: int | None = None, level: str | None = None, limit: int = 100) -> list[TaskLog]:
