@@ -152,8 +152,9 @@ def _labels(names: tuple[str, ...], values: Labels) -> str:
 
 
 def _histogram(name: str, labels: str, value: Histogram) -> Iterator[str]:
+    bucket = f'{name}_bucket{{{labels},le="'
     for le, count in zip(_LE[name], value.cumulative, strict=True):
-        yield f'{name}_bucket{{{labels},le="{le}"}} {count}'
+        yield f'{bucket}{le}"}} {count}'
     yield f"{name}_count{{{labels}}} {value.count}"
     yield f"{name}_sum{{{labels}}} {_number(value.sum_s)}"
 
