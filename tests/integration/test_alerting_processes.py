@@ -98,6 +98,8 @@ def test_who_watches_is_killed_and_the_other_goes_on(engine: Engine, tmp_path: P
                 q.enqueue("job", queue="lonely")
                 wait_until(lambda: kinds(pager) == ["firing"], "the alert is told", 60)
                 assert holder(q) == watching, "one has the duty, and keeps it"
+                # Who is killed between telling and writing it down leaves it to be told once more.
+                wait_until(lambda: [one for one in q.store.alerts.open() if one.told], "it is written down", 60)
 
                 one.send_signal(signal.SIGKILL)
                 wait_until(lambda: holder(q) not in (None, watching), "the other takes over", 60)

@@ -78,14 +78,14 @@ def test_a_database_that_is_away_is_told_once(site: Site, q: PrismQ, monkeypatch
     with site.anonymous.websocket_connect(LIVE) as feed:
         until(feed, "tick")
         away = threading.Event()
-        depth = q.store.insight.depth
+        standing = q.store.standing
 
-        def broken() -> Any:
+        def broken(now: float) -> Any:
             if away.is_set():
                 raise QueueDatabaseError("the disk is on fire")
-            return depth()
+            return standing(now)
 
-        monkeypatch.setattr(q.store.insight, "depth", broken)
+        monkeypatch.setattr(q.store, "standing", broken)
         away.set()
         assert until(feed, "away")["detail"] == "the disk is on fire"
         away.clear()

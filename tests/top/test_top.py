@@ -118,7 +118,7 @@ def test_a_queue_is_paused_and_resumed_after_a_question(shop: Shop) -> None:
         await top.press("p", "y")
         await top.until(paused)
         await top.hears("Queue mail is paused.")
-        await top.sees("paused")
+        await top.sees("-  paused")  # in its row; "is paused" is told before that has been read anew
         await top.press("p")
         await top.sees("Resume the queue mail?")
         await top.press("y")
