@@ -41,7 +41,7 @@ def painting(settings: Settings) -> Section:
         "First paint",
         f"Chromium opens each page of a server on the same machine, one after the other in one tab, in front of "
         f"{tasks:,} tasks on SQLite with statistics of 60 days; from the beginning of the navigation to the first "
-        "contentful paint, after one that fills its cache. The median of all turns.",
+        "contentful paint, after one that fills its cache. p95 of all turns.",
     )  # fmt: skip
     found: dict[str, list[float]] = {page: [] for page in PAGES}
     with workplace(settings) as folder:
@@ -54,12 +54,11 @@ def painting(settings: Settings) -> Section:
                     took = paint_ms(address + page.format(task=tasks // 2))
                     if turn:
                         found[page].append(took)
-    slowest = sorted(found, key=lambda page: -median(found[page]))
-    for page in slowest:
-        note = f"p95 {quantile(found[page], 0.95):.0f} ms, of {len(found[page])}"
-        section.figures.append(Figure(page, f"{median(found[page]):.0f} ms", note))
-    p50 = median(found[slowest[0]])
-    section.checks.append(Check("first paint of the slowest page, median", p50, at_most=_PAINT_MS, unit="ms"))
+    p95s = {page: quantile(times, 0.95) for page, times in found.items()}
+    for page in sorted(p95s, key=lambda page: -p95s[page]):
+        section.figures.append(Figure(page, f"{p95s[page]:.0f} ms", f"median {median(found[page]):.0f} ms"))
+    check = Check("first paint of the slowest page, p95", max(p95s.values()), at_most=_PAINT_MS, unit="ms")
+    section.checks.append(check)
     return section
 
 
