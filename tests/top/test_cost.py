@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from prismq import PrismQ
 from prismq.cli.top.looking import FAILURES_MAX, Lookout
+from prismq.testing import ManualClock
 
 _ROWS = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
@@ -16,8 +18,9 @@ _FAILED = "UPDATE task_queue SET status = 'failed' WHERE id <= 5"
 
 
 def steps_of_a_look(path: Path, count: int) -> int:
-    """Of the second look: the first fills what is remembered."""
-    with PrismQ(path) as q:
+    """Of the second look: the first fills what is remembered, by the clock; hence one that no slow machine moves on."""
+    clock = ManualClock(time.time() // 60 * 60 + 58)  # the next look falls into the same minute
+    with PrismQ(path, clock=clock) as q:
         database = q.store.database
         database.execute(_ROWS.format(count=count))
         database.execute(_FAILED)
@@ -32,6 +35,7 @@ def steps_of_a_look(path: Path, count: int) -> int:
             return 0
 
         connection = database.get_connection()
+        clock.advance(0.1)
         connection.set_progress_handler(count_one, 1)
         lookout.look()
         connection.set_progress_handler(None, 1)
