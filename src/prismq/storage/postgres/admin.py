@@ -79,7 +79,7 @@ class PostgresTaskAdmin:
             by = NEWEST_FIRST
             with self._database.reading() as connection:
                 return TASKS.fetch(connection, f"WHERE {condition} ORDER BY {by} LIMIT %s", [*params, limit])
-        with self._database.transaction() as connection:
+        with self._database.transaction(looks=True) as connection:
             end = "coalesce(%s::bigint, (SELECT max(id) FROM task_queue))"
             rest = f"WHERE {condition} AND id > {end} - {_NEWEST} ORDER BY {NEWEST_FIRST} LIMIT %s"
             found = TASKS.fetch(connection, rest, [*params, before_id, limit])

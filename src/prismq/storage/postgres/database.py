@@ -229,17 +229,20 @@ class PostgresDatabase:
             self._pool.give(connection)
 
     @contextmanager
-    def transaction(self, *, keep_integrity_errors: bool = False, pipeline: bool = False) -> Iterator[Connection]:
+    def transaction(
+        self, *, keep_integrity_errors: bool = False, pipeline: bool = False, looks: bool = False
+    ) -> Iterator[Connection]:
         """BEGIN; commits at the end, rolls back on any exception. Nested, it is a savepoint of the outer one.
 
         `pipeline`: statements are sent without waiting for the answers of those before; fetch, or sync, to wait.
+        `looks`: nothing is written, and what is set inside for the rest of the transaction ends with the inner one.
         Errors as `reading()` has them; `keep_integrity_errors` lets psycopg.IntegrityError through for a caller that
         knows what to do.
         """
         found = self._found()
         if found is not None:
             try:
-                with found.connection.transaction(), self.pipeline(found.connection, pipeline):
+                with found.connection.transaction(force_rollback=looks), self.pipeline(found.connection, pipeline):
                     yield found.connection
             except psycopg.Error as error:
                 if keep_integrity_errors and isinstance(error, psycopg.IntegrityError):

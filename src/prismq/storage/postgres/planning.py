@@ -18,7 +18,7 @@ def plan_by_index(connection: Connection) -> None:
 
 @contextmanager
 def planned_by_index(database: PostgresDatabase) -> Iterator[Connection]:
-    """Statements are sent without waiting for the answers of those before; to fetch is to wait."""
-    with database.transaction(pipeline=True) as connection:
+    """To look, not to write. Statements are sent without waiting for the answers of those before; to fetch is to wait."""
+    with database.transaction(pipeline=True, looks=True) as connection:
         plan_by_index(connection)
         yield connection
