@@ -18,7 +18,7 @@ def plan_by_index(connection: Connection) -> None:
 
 @contextmanager
 def planned_by_index(database: PostgresDatabase) -> Iterator[Connection]:
-    """To look, not to write. Statements are sent without waiting for the answers of those before; to fetch is to wait."""
+    """To look, not to write. Statements are sent without waiting for the answers of those before; to fetch waits."""
     with database.transaction(pipeline=True, looks=True) as connection:
         plan_by_index(connection)
         yield connection
