@@ -13,6 +13,7 @@ import pytest
 
 from prismq.domain import events as ev
 from prismq.domain.lease import ErrorInfo, Lease
+from prismq.observability.fanout import Fanout
 from prismq.observability.logs import LogListener, configure_logging, fields_of
 
 LEASE = Lease(
@@ -242,3 +243,40 @@ def test_logging_that_is_set_up_after_the_first_event_counts(capsys: pytest.Capt
     configure_logging("INFO", as_json=True)
     LogListener()(ev.TaskEnqueued(7, "t", "q", 1, True))
     assert json.loads(capsys.readouterr().err)["task_name"] == "t"
+
+
+def test_what_happened_together_is_written_at_once_and_an_event_without_a_line_takes_none_along() -> None:
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+    writes: list[str] = []
+    configure_logging("INFO", as_json=True)
+    root = logging.getLogger()
+    handler = root.handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(Stream())
+    together = [
+        ev.TaskCompleted(LEASE, 0.1, 0.2),
+        ev.TaskClaimed(LEASE),
+        ev.TaskCompleted(LEASE, 0.1, 0.2, {"odd": Odd()}),
+        ev.TaskRetried(LEASE, ERROR, 0.1, 4.0),
+    ]
+    Fanout(LogListener()).all(together)
+    written, told = writes
+    assert [json.loads(line)["event"] for line in written.splitlines()] == ["task_execution_complete", "task_retry"]
+    assert "no words" in told
+    assert "told once" in told
+
+
+def test_who_listens_to_single_events_hears_each_of_those_that_happened_together() -> None:
+    heard: list[ev.Event] = []
+    together = [ev.TasksPruned(1), ev.TasksPruned(2)]
+    ev.emit_all(Fanout(heard.append), together)
+    ev.emit_all(heard.append, together)
+    assert heard == together * 2

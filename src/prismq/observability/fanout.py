@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from prismq.domain.events import Event, wanted
 
 Listener = Callable[[Event], None]
+T = TypeVar("T")
 _logger = logging.getLogger("prismq.queue")
 
 
@@ -32,13 +34,25 @@ class Fanout:
 
     def __call__(self, event: Event) -> None:
         """Emit."""
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001 - whatever a listener does, the task goes on
-                self._tell(listener, event, error)
+        self.all((event,))
 
-    def _tell(self, listener: Listener, event: Event, error: Exception) -> None:
+    def all(self, events: Sequence[Event]) -> None:
+        """Emit what happened together, in order; a listener that has such a method too gets it at once."""
+        for listener in self._listeners:
+            at_once: Callable[[Sequence[Event]], None] | None = getattr(listener, "all", None)
+            if at_once is not None:
+                self._safely(listener, at_once, events, events)
+            else:
+                for event in events:
+                    self._safely(listener, listener, event, (event,))
+
+    def _safely(self, listener: Listener, call: Callable[[T], None], with_: T, events: Sequence[Event]) -> None:
+        try:
+            call(with_)
+        except Exception as error:  # noqa: BLE001 - whatever a listener does, the task goes on
+            self._tell(listener, events, error)
+
+    def _tell(self, listener: Listener, events: Sequence[Event], error: Exception) -> None:
         kind = (id(listener), type(error))
         if kind not in self._told:
             self._told.add(kind)
@@ -46,6 +60,6 @@ class Fanout:
             _logger.warning(
                 "listener %s failed on %s (%r); told once, and the task went on",
                 name,
-                type(event).__name__,
+                ", ".join(sorted({repr(type(event).__name__) for event in events})),
                 error,
             )

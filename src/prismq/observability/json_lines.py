@@ -29,24 +29,27 @@ class StraightLines:
         self._handler = handler
         self._fields_of = fields_of
         self._clock = clock
+        self._at = 0, ""  # milliseconds since 1970, and as text
         self._root, self._ours = logging.getLogger(), logging.getLogger("prismq")
 
-    def take(self, event: Event, name: str, logger: logging.Logger, level: int) -> bool:
-        """Write the line of an event; False where it has to be a record, for another handler or for its context."""
+    def line_of(self, event: Event, name: str, logger: logging.Logger, level: int) -> str | None:
+        """The line of an event; None where it has to be a record, for another handler or for its context."""
         # An enqueue happens in somebody's code: what is bound there, and the current span, belong to its line.
         if isinstance(event, (ev.TaskEnqueued, ev.TasksEnqueued)) or not self._is_alone(logger):
-            return False
+            return None
         if level < self._handler.level:
-            return True
-        at = epoch_to_text(self._clock.now()).replace(" ", "T")
-        tail = f'"logger":"{logger.name}","level":"{logging.getLevelName(level)}","timestamp":"{at}Z"}}\n'
+            return ""
+        tail = f'"logger":"{logger.name}","level":"{logging.getLevelName(level)}","timestamp":"{self._now()}Z"}}\n'
         if isinstance(event, ev.TaskCompleted) and _is_plain(event):
             extra = f"{_body(event.extra)}," if event.extra else ""
-            line = f'{{"event":"{name}",{extra}{_of_completed(event)},{tail}'
-        else:
-            line = f"{{{_body({'event': name, **self._fields_of(event)})},{tail}"
-        self._write(line)
-        return True
+            return f'{{"event":"{name}",{extra}{_of_completed(event)},{tail}'
+        return f"{{{_body({'event': name, **self._fields_of(event)})},{tail}"
+
+    def _now(self) -> str:
+        milliseconds = int(self._clock.now() * 1000)
+        if milliseconds != self._at[0]:
+            self._at = milliseconds, epoch_to_text(milliseconds / 1000).replace(" ", "T")
+        return self._at[1]
 
     def _is_alone(self, logger: logging.Logger) -> bool:
         ours, handler = self._ours, self._handler
@@ -56,14 +59,15 @@ class StraightLines:
             return False
         return all(one is handler or isinstance(one, TaskLogHandler) for one in self._root.handlers)
 
-    def _write(self, line: str) -> None:
+    def write(self, lines: str) -> None:
+        """Write lines that `line_of` gave."""
         handler = self._handler
         handler.acquire()
         try:
-            handler.stream.write(line)
+            handler.stream.write(lines)
             handler.flush()
         except Exception:  # noqa: BLE001 - as logging's own handlers do: a log that cannot be written ends nothing
-            handler.handleError(logging.makeLogRecord({"msg": line}))
+            handler.handleError(logging.makeLogRecord({"msg": lines}))
         finally:
             handler.release()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -74,13 +74,29 @@ class LogListener:
 
     def __call__(self, event: Event) -> None:
         """Write the event."""
-        logger, level, name = self._routes.get(type(event)) or (*self._other, type(event).__name__)
-        if isinstance(event, ev.WorkerStateChanged) and event.status in _TROUBLED:
-            level = logging.WARNING
-        if not logger.isEnabledFor(level):
-            return
-        if _straight is None or not _straight.take(event, name, logger, level):
-            _structured(logger.name).log(level, name, **fields_of(event))
+        self.all((event,))
+
+    def all(self, events: Sequence[Event]) -> None:
+        """Write what happened together; lines of JSON are written at once."""
+        straight, lines, failed = _straight, [], None
+        for event in events:
+            logger, level, name = self._routes.get(type(event)) or (*self._other, type(event).__name__)
+            if isinstance(event, ev.WorkerStateChanged) and event.status in _TROUBLED:
+                level = logging.WARNING
+            if not logger.isEnabledFor(level):
+                continue
+            try:
+                line = None if straight is None else straight.line_of(event, name, logger, level)
+                if line is None:
+                    _structured(logger.name).log(level, name, **fields_of(event))
+                else:
+                    lines.append(line)
+            except Exception as error:  # noqa: BLE001 - told by the fanout, once the lines of others are written
+                failed = error
+        if straight is not None and lines:
+            straight.write("".join(lines))
+        if failed is not None:
+            raise failed
 
 
 _straight: StraightLines | None = None  # where lines are JSON; for the process, as all that configure_logging sets

@@ -149,21 +149,24 @@ class Pump:
         for entry in batch.settlements:
             if entry.to is TaskStatus.PROCESSING and entry.lease[:2] not in lost:
                 self._emit(ev.TaskStarted(entry.lease, entry.at))
+        told: list[ev.Event] = []
         tell_start = ev.wanted(self._emit, ev.TaskStarted)
         tell_completion = ev.wanted(self._emit, ev.TaskCompleted)
         for ending in endings:
             attempt = ending.attempt
             self.attempts.pop(attempt.key, None)
             if attempt.key in lost or attempt.stop_why == "lost":
-                self._emit(ev.LeaseLostEvent(attempt.lease))
+                told.append(ev.LeaseLostEvent(attempt.lease))
                 continue
             if tell_start and attempt.was is TaskStatus.CLAIMED and attempt.started_at is not None:
-                self._emit(ev.TaskStarted(attempt.lease, attempt.started_at))
+                told.append(ev.TaskStarted(attempt.lease, attempt.started_at))
             self._count(ending.to, ending.counts)
             if attempt.started_at is not None:
                 self.run_s += max(0.0, ending.at - attempt.started_at)
             if tell_completion or ending.to is not TaskStatus.COMPLETED:
-                self._emit(event_of(ending))
+                told.append(event_of(ending))
+        if told:
+            ev.emit_all(self._emit, told)
         if endings:
             self._claimer.finished(len(endings), mono)
             self.total += len(endings)
