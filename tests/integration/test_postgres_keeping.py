@@ -12,6 +12,7 @@ import pytest
 from prismq.domain.errors import QueueBackupError, QueueMaintenanceError
 from prismq.domain.finding import Finding
 from prismq.domain.task import TaskFilter
+from prismq.storage.contract import CheckpointMode
 from prismq.storage.postgres import diagnosis
 from prismq.storage.postgres.database import PostgresDatabase
 from prismq.storage.postgres.schema import migrations
@@ -264,16 +265,27 @@ def test_somebody_s_lock_is_found_and_does_not_hang_the_doctor(engine: PostgresE
     store.close()
 
 
-def test_a_user_without_rights_is_told_of_checkpoints(engine: PostgresEngine) -> None:
+@pytest.fixture
+def plain(engine: PostgresEngine) -> Iterator[PostgresStore]:
+    """The store of a user without rights."""
     engine.server.execute("DROP ROLE IF EXISTS plain")
     engine.server.execute("CREATE ROLE plain LOGIN")
     store = PostgresStore(PostgresDatabase(engine.server.url(engine.name, user="plain"), server_clock=False))
-    from prismq.storage.contract import CheckpointMode
-
-    with pytest.raises(QueueMaintenanceError, match="pg_checkpoint"):
-        store.keeping.checkpoint(CheckpointMode.PASSIVE)
-    assert engine.store.keeping.checkpoint(CheckpointMode.PASSIVE).busy is False
+    yield store
     store.close()
+
+
+def test_a_user_without_rights_is_told_of_checkpoints(engine: PostgresEngine, plain: PostgresStore) -> None:
+    with pytest.raises(QueueMaintenanceError, match="pg_checkpoint"):
+        plain.keeping.checkpoint(CheckpointMode.PASSIVE)
+    assert engine.store.keeping.checkpoint(CheckpointMode.PASSIVE).busy is False
+
+
+def test_a_user_without_rights_sees_sizes_and_not_the_servers_log(engine: PostgresEngine, plain: PostgresStore) -> None:
+    assert engine.store.keeping.stats().wal_bytes > 0
+    with plain.database.transaction():
+        assert [plain.keeping.stats().wal_bytes for _ in range(2)] == [0, 0]
+        assert plain.keeping.stats().page_count > 0
 
 
 def test_vacuum_is_refused_inside_a_transaction(engine: PostgresEngine) -> None:

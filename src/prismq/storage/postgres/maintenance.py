@@ -26,11 +26,8 @@ _MEND_BOOKS = query("mend_books")
 def stats(database: PostgresDatabase) -> DatabaseStats:
     """See Keeping.stats. The log is the whole server's, and 0 where this user may not look (role pg_monitor)."""
     with database.reading() as connection:
-        [(size, block, dead)] = connection.execute(_TABLE_SIZES, (database.schema,)).fetchall()
-        try:
-            [(wal,)] = connection.execute(_WAL_BYTES).fetchall()
-        except psycopg.errors.InsufficientPrivilege:
-            wal = 0
+        [(size, block, dead, allowed)] = connection.execute(_TABLE_SIZES, (database.schema,)).fetchall()
+        [(wal,)] = connection.execute(_WAL_BYTES).fetchall() if allowed else [(0,)]
     return DatabaseStats(int(size) // block, int(block), int(dead) // block, True, int(wal))
 
 
