@@ -25,7 +25,7 @@ from prismq.domain.task import TaskFilter
 from prismq.observability.alerts.canary import Canaries
 from prismq.observability.alerts.definitions import ALERTS
 from prismq.observability.exposition import METRICS, Format, Kind, RedisMetrics, collect, render, render_metrics
-from prismq.observability.exposition.definitions import BUCKETS_S
+from prismq.observability.exposition.metric import BUCKETS_S
 from prismq.observability.exposition.samples import Histogram, Samples
 from prismq.observability.slo.counting import tally
 from prismq.observability.slo.levels import levels_of

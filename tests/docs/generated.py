@@ -19,7 +19,8 @@ from prismq.observability.alerts.definitions import GROUPS as ALERT_GROUPS
 from prismq.observability.alerts.rules import in_words
 from prismq.observability.doctor.examination import checks_of
 from prismq.observability.doctor.patient import Patient
-from prismq.observability.exposition.definitions import BUCKETS_S, GROUPS, METRICS
+from prismq.observability.exposition.definitions import GROUPS, METRICS
+from prismq.observability.exposition.metric import BUCKETS_S
 from prismq.storage.open import open_store
 from tests.docs.pages import ROOT
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from prismq import PrismQ, QueueMetrics
-from prismq.observability.exposition.definitions import BUCKETS_S
+from prismq.observability.exposition.metric import BUCKETS_S
 from prismq.observability.kit.grafana import grafana_kit
 from prismq.observability.kit.options import KitOptions
 from prismq.storage.contract import Outcomes

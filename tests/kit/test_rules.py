@@ -12,7 +12,8 @@ import yaml
 
 from prismq.config.alerts import SloConfig
 from prismq.observability.alerts.definitions import ALERTS, BY_NAME
-from prismq.observability.exposition.definitions import METRICS, Kind
+from prismq.observability.exposition.definitions import METRICS
+from prismq.observability.exposition.metric import Kind
 from prismq.observability.kit.alerting import FOREIGN, alert_groups
 from prismq.observability.kit.conditions import FIGURES, REASONS
 from prismq.observability.kit.grafana import grafana_kit

@@ -14,7 +14,8 @@ from prometheus_client.openmetrics import exposition as library_openmetrics
 
 from prismq.domain.sketch import RELATIVE_ERROR, Sketch
 from prismq.observability.exposition import METRICS, Format, Kind, Metric, Snapshot, negotiate, render
-from prismq.observability.exposition.definitions import BUCKETS_S, GROUPS
+from prismq.observability.exposition.definitions import GROUPS
+from prismq.observability.exposition.metric import BUCKETS_S
 from prismq.observability.exposition.samples import Histogram, histogram_of, histogram_of_counts
 
 PLAIN, OPEN, JSON = Format.PROMETHEUS, Format.OPENMETRICS, Format.JSON

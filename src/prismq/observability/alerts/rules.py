@@ -12,7 +12,7 @@ from prismq.domain.errors import ConfigurationError, closest
 from prismq.domain.words import duration, plural
 from prismq.observability.alerts.definitions import ALERTS, BY_NAME, RUNBOOKS, Alert, Comparison, Severity
 from prismq.observability.exposition.definitions import BY_NAME as METRICS
-from prismq.observability.exposition.definitions import Kind
+from prismq.observability.exposition.metric import Kind
 
 OWN_GROUP = "own"
 PLACE = re.compile(r"\{(\w+)\}")  # in a summary: what is put in there

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from prismq.observability.exposition.collector import RedisMetrics, RedisReader, Snapshot, collect
-from prismq.observability.exposition.definitions import METRICS, Kind, Metric
+from prismq.observability.exposition.definitions import METRICS
+from prismq.observability.exposition.metric import Kind, Metric
 from prismq.observability.exposition.text import Format, negotiate, render, render_metrics
 
 __all__ = [

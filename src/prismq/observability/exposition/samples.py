@@ -11,7 +11,7 @@ from itertools import accumulate
 from pydantic_core import from_json
 
 from prismq.domain.sketch import BIN_MAX, BIN_MIN, value_of
-from prismq.observability.exposition.definitions import BUCKETS_S
+from prismq.observability.exposition.metric import BUCKETS_S
 
 # A bin belongs to the first boundary that its representative does not exceed; always the same one, so that counts
 # never fall. The representative is within 2 % of every value in the bin, so a value that is further than that from

@@ -19,7 +19,8 @@ from prismq.domain.times import from_epoch
 from prismq.observability.condition import HEARTBEAT_S
 from prismq.observability.exposition.collector import RedisReader, Snapshot, collect
 from prismq.observability.exposition.database import Slots
-from prismq.observability.exposition.definitions import METRICS, Kind, Metric
+from prismq.observability.exposition.definitions import METRICS
+from prismq.observability.exposition.metric import Kind, Metric
 from prismq.observability.exposition.samples import Histogram, Labels, Samples
 from prismq.storage.contract import Store
 

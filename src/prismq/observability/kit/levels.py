@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from prismq.config.alerts import SloConfig
-from prismq.observability.exposition.definitions import BUCKETS_S
+from prismq.observability.exposition.metric import BUCKETS_S
 from prismq.observability.kit.promql import by, grown, once, summed
 from prismq.observability.kit.recording import ENDED, FAILED, Group, Recording
 from prismq.observability.slo.levels import API, PROCESSING, START, SUCCESS, WORKERS

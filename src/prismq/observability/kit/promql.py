@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from prismq.observability.exposition.definitions import BY_NAME, Kind
+from prismq.observability.exposition.definitions import BY_NAME
+from prismq.observability.exposition.metric import Kind
 
 SERVICE = "service"
 JOB = "task-queue"  # the scrape job of the queue's servers, as the reference calls it
