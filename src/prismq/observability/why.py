@@ -17,7 +17,6 @@ from prismq.domain.status import LEASED, TERMINAL, TaskStatus
 from prismq.domain.strategy import SchedulingStrategy
 from prismq.domain.task import Task, TaskAttempt, TaskFilter, json_object
 from prismq.domain.times import from_epoch, to_epoch
-from prismq.observability import reasons
 from prismq.observability.condition import (
     HEARTBEAT_S,
     LATE,
@@ -29,7 +28,9 @@ from prismq.observability.condition import (
     running_of,
     views,
 )
-from prismq.observability.reasons import Crew, Reason
+from prismq.observability.reasons import taken, waiting
+from prismq.observability.reasons.reason import Reason
+from prismq.observability.reasons.waiting import Crew
 from prismq.storage.contract import ClaimRequest, QueueInfo, Store
 
 AHEAD_MAX = 10_000  # beyond, the place in line is told from the books: at least so many, at most so many
@@ -105,10 +106,10 @@ def explain(
     else:
         found, expected_at, expected = _Waiting(store, task, now, heartbeat_s).explain()
     if deduplicated:
-        found.insert(0, reasons.deduplicated(task))
+        found.insert(0, taken.deduplicated(task))
     active = status not in TERMINAL
     found += [
-        reasons.holds_key(key, now)
+        taken.holds_key(key, now)
         for key in store.insight.held_keys(task_id)
         if key.until > now or (key.pending and active)
     ]
@@ -122,8 +123,8 @@ def explain(
 
 def _ended(store: Store, task: Task, now: float) -> list[Reason]:
     ended_at = _epoch(task.finished_at_utc)
-    found = [reasons.ended(task, _epoch(task.processing_started_utc), ended_at, now)]
-    return found + [reasons.attempt(one) for one in store.tasks.attempts(_id(task))]
+    found = [taken.ended(task, _epoch(task.processing_started_utc), ended_at, now)]
+    return found + [taken.attempt(one) for one in store.tasks.attempts(_id(task))]
 
 
 # -- it is in a worker's hands
@@ -134,7 +135,7 @@ def _held(store: Store, task: Task, now: float, heartbeat_s: float) -> list[Reas
     view = next((one for one in crew if one.worker.worker_id == task.locked_by), None)
     found: list[Reason] = []
     if task.cancel_requested_utc is not None:
-        found.append(reasons.cancelling(task, to_epoch(task.cancel_requested_utc), now))
+        found.append(taken.cancelling(task, to_epoch(task.cancel_requested_utc), now))
     until = _epoch(task.lease_until_utc)
     then = after_lost_lease(task.attempts, task.max_attempts).value
     if task.cancel_requested_utc is not None:
@@ -142,18 +143,18 @@ def _held(store: Store, task: Task, now: float, heartbeat_s: float) -> list[Reas
     late = view is None or view.condition in (LATE, SILENT) or not view.live
     if late:
         condition, age_s = (view.condition, view.age_s) if view else ("unknown", None)
-        found.append(reasons.heartbeat_late(task.locked_by, condition, age_s, until, then, now))
+        found.append(taken.heartbeat_late(task.locked_by, condition, age_s, until, then, now))
     elif until is None or until <= now:
-        found.append(reasons.lease_over(until, then, now))
+        found.append(taken.lease_over(until, then, now))
     if (until is None or until <= now) and not any(one.live for one in crew):
-        found.append(reasons.nobody_returns_it())
+        found.append(taken.nobody_returns_it())
     since = _epoch(task.processing_started_utc)
     if task.status == TaskStatus.PROCESSING.value:
-        found.append(reasons.running(task, json_object(task.progress), since, now))
+        found.append(taken.running(task, json_object(task.progress), since, now))
     else:
         row = view.worker if view else None
         slots, busy, held = (row.slots, row.busy, row.held) if row else (0, 0, 0)
-        found.append(reasons.claimed(task, slots, busy, held, _epoch(task.reserved_at_utc), now))
+        found.append(taken.claimed(task, slots, busy, held, _epoch(task.reserved_at_utc), now))
     return found
 
 
@@ -191,7 +192,7 @@ class _Waiting:
         if self._task.status == TaskStatus.SCHEDULED.value and self._due_at is not None:
             # It has no place in line before somebody has seen that its time has come.
             full = self._slots > 0 and self._busy >= self._slots
-            due = reasons.due(self._due_at, self._now, self._slots if full else 0)
+            due = waiting.due(self._due_at, self._now, self._slots if full else 0)
             return [*obstacles, due, *history], None if full else self._now, None if full else "now"
         if blocked:
             return [*obstacles, *history], None, None
@@ -209,33 +210,33 @@ class _Waiting:
         if task.status == TaskStatus.SCHEDULED.value:
             last = self._last_attempt()
             if last is not None and last.retry_at_utc == task.run_after_utc:
-                return reasons.retry(last, task, due_at, now)
+                return waiting.retry(last, task, due_at, now)
             if task.error_message and task.reserved_at_utc is not None:
-                return reasons.snoozed(task.error_message, due_at, now)
-        return reasons.scheduled(task, due_at, now)
+                return waiting.snoozed(task.error_message, due_at, now)
+        return waiting.scheduled(task, due_at, now)
 
     def _obstacles(self) -> list[Reason]:
         task, found = self._task, []
         queue = self._queue_info()
         if queue is not None and queue.paused_at is not None:
-            found.append(reasons.queue_paused(task.queue, queue.paused_by, queue.paused_at, self._now))
+            found.append(waiting.queue_paused(task.queue, queue.paused_by, queue.paused_at, self._now))
         if self._breaker is not None and self._breaker.is_shut:
-            found.append(reasons.breaker_open(self._breaker, self._now))
+            found.append(waiting.breaker_open(self._breaker, self._now))
         obstacle = obstacle_for(task.queue, task.type, task.compatibility, self._crew)
         if obstacle is not None:
-            found.append(reasons.unserved(obstacle))
+            found.append(waiting.unserved(obstacle))
         if queue is not None and queue.max_running is not None and at_limit(queue):
             which = TaskFilter(statuses=("claimed", "processing"), queue=task.queue)
             holders = self._store.tasks.find(which, limit=_HOLDERS_MAX)
-            found.append(reasons.limit_reached(task.queue, running_of(queue), queue.max_running, holders))
+            found.append(waiting.limit_reached(task.queue, running_of(queue), queue.max_running, holders))
         return found
 
     def _past(self) -> list[Reason]:
         last = self._last_attempt()
-        return [reasons.returned(last, self._task, self._now)] if last is not None and self._task.attempts else []
+        return [waiting.returned(last, self._task, self._now)] if last is not None and self._task.attempts else []
 
     def _suspicion(self) -> list[Reason]:
-        return [reasons.suspect(self._task)] if self._task.crashes >= _SUSPECT_CRASHES else []
+        return [waiting.suspect(self._task)] if self._task.crashes >= _SUSPECT_CRASHES else []
 
     def _turn(self) -> tuple[Reason, float | None, str | None]:
         """Its place in line among what its workers take, and when its turn comes at their pace."""
@@ -250,13 +251,13 @@ class _Waiting:
         count, at_most = self._ahead(serving, queues, strategy)
         free = crew.slots - crew.busy
         if strategy is SchedulingStrategy.WEIGHTED_RANDOM and count:
-            return reasons.by_lot(count, at_most, crew), None, None
+            return waiting.by_lot(count, at_most, crew), None, None
         # A row that says nothing of its slots (registered by hand) may take anything at any time.
         if not limited and (count < free or (count == 0 and not crew.slots)):
-            return reasons.next_in_line(crew), self._now, "now"
+            return waiting.next_in_line(crew), self._now, "now"
         start_at = None if crew.per_s is None else self._now + (count + 1) / crew.per_s
         kind = None if start_at is None else "estimate" if at_most is None else "not_before"
-        return reasons.ahead(count, at_most, strategy, crew, start_at, self._now), start_at, kind
+        return waiting.ahead(count, at_most, strategy, crew, start_at, self._now), start_at, kind
 
     def _ahead(
         self, serving: Sequence[WorkerView], queues: tuple[str, ...] | None, strategy: SchedulingStrategy
