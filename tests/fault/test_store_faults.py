@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import subprocess
@@ -303,6 +304,31 @@ def test_a_clock_that_jumps_back_keeps_no_dead_workers_task_for_ever(store: Sqli
         clock.advance(2)
     reaper.bury(["dead"], "its process was killed")
     assert status_of(store, task_id) == "queued"
+
+
+def test_while_somebody_holds_the_lock_and_just_after_it_no_living_workers_lease_is_ended(
+    store: SqliteStore, clock: FakeClock, tmp_path: Path
+) -> None:
+    """As a task does that computes in one C call while a thread beside it is in the middle of a transaction."""
+    reaper = Reaper(store.upkeep, clock, lambda event: None, lease_s=30)
+    alive, dead = (store.inbox.enqueue(a_task(), clock.now()).task_id for _ in range(2))
+    claim_one(store, clock, "alive")
+    claim_one(store, clock, "dead")
+    reaper.step()
+    with contextlib.closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        for _ in range(20):
+            clock.advance(2)
+            reaper.step()
+        another.execute("ROLLBACK")
+    assert status_of(store, alive) == status_of(store, dead) == "claimed"
+    reaper.step()
+    assert status_of(store, alive) == "claimed"
+    store.work.renew(["alive"], 30, clock.now())
+    for _ in range(10):
+        clock.advance(2)
+        reaper.step()
+    assert (status_of(store, alive), status_of(store, dead)) == ("claimed", "queued")
 
 
 def _schedule(store: SqliteStore, clock: FakeClock, missed: str = "latest") -> Housekeeper:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from prismq.clock import Clock
 from prismq.domain import events as ev
+from prismq.domain.errors import QueueBusyError
 from prismq.domain.limits import EXPIRE_CHUNK
 from prismq.domain.status import TaskStatus
 from prismq.storage.contract import ExpiredLease, Upkeep
 from prismq.worker.acts import QUARANTINE, RECLAIM, Acts
 
 _JUMP_S = 5.0
+_LOCK_WAIT_S = 0.5  # less than those wait who renew: they go first
 _IDS_TOLD = 20
 
 
@@ -19,7 +21,8 @@ class Reaper:
     """`step()` ends expired leases and says when to come again.
 
     When the wall clock has jumped against the monotonic one, every lease would seem expired (or none for a
-    long time): the reaper then waits one lease, in which living workers renew by the new clock.
+    long time): the reaper then waits one lease, in which living workers renew by the new clock. While somebody holds
+    the lock of the whole database, as a task may that stops its interpreter, nobody can renew: it waits then, too.
     """
 
     def __init__(
@@ -42,16 +45,25 @@ class Reaper:
         self._every_s = every_s
         self._reclaims = reclaims
         self._offset = clock.now() - clock.monotonic()
-        self._not_before = float("-inf")
+        self._not_before = self._held_off_until = float("-inf")
         self._stepped_at = clock.monotonic()
 
     def step(self) -> float:
         """End what has expired, a bounded number."""
-        if self._clock_has_jumped() or not self._reclaims:
+        if self._clock_has_jumped() or not self._reclaims or self._clock.monotonic() < self._held_off_until:
             return self._every_s
-        expired = self._upkeep.expire_leases(self._clock.now())
+        try:
+            expired = self._upkeep.expire_leases(self._clock.now(), wait_s=_LOCK_WAIT_S)
+        except QueueBusyError:
+            self.hold_off()
+            return self._every_s
         self._tell(expired, "its lease ran out")
         return 0.0 if len(expired) >= EXPIRE_CHUNK else self._every_s
+
+    def hold_off(self) -> None:
+        """Nobody could write just now, so nobody is late: the living renew first, as each does within a third of a
+        lease. From any thread."""
+        self._held_off_until = self._clock.monotonic() + self._lease_s / 3
 
     def _clock_has_jumped(self) -> bool:
         mono = self._clock.monotonic()

@@ -337,7 +337,7 @@ class Supervisor:
                 try:
                     self._app.store.work.renew([seat.worker_id], lease_s, self._clock.now())
                 except QueueDatabaseError:  # the next look tries again
-                    return
+                    self._housekeeper.reaper.hold_off()
                 return
         elif late_s < lease_s:
             return

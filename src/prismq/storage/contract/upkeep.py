@@ -42,11 +42,18 @@ class Upkeep(Protocol):
     """What has to happen whether or not anyone works. Safe to run in many processes at once."""
 
     def expire_leases(
-        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "", overdue_s: float = 0.0
+        self,
+        now: float,
+        *,
+        dead_workers: Sequence[str] = (),
+        reason: str = "",
+        overdue_s: float = 0.0,
+        wait_s: float | None = None,
     ) -> list[ExpiredLease]:
         """End leases that ran out, and all those of `dead_workers`: back to queued, or to the dead letters
         when the attempts are used up. At most limits.EXPIRE_CHUNK a call. `overdue_s`: only leases that ran out
-        that many seconds ago or earlier."""
+        that many seconds ago or earlier. `wait_s`: how long to wait for a lock on the whole database, instead of
+        `busy_timeout_s`; then QueueBusyError."""
         ...
 
     def prune(self, retention: Retention, now: float, archive: Archiver | None = None) -> int:

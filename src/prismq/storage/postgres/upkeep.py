@@ -73,9 +73,15 @@ class PostgresUpkeep:
         self._database = database
 
     def expire_leases(
-        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "", overdue_s: float = 0.0
+        self,
+        now: float,
+        *,
+        dead_workers: Sequence[str] = (),
+        reason: str = "",
+        overdue_s: float = 0.0,
+        wait_s: float | None = None,
     ) -> list[ExpiredLease]:
-        """See Upkeep.expire_leases."""
+        """See Upkeep.expire_leases. Nothing here locks the whole database."""
         found = {"now": self._database.at(now - overdue_s), "dead": list(dead_workers), "limit": EXPIRE_CHUNK}
         # A look without a transaction: usually there is nothing to do.
         with self._database.reading() as connection:

@@ -40,14 +40,20 @@ class SqliteUpkeep:
         self._database = database
 
     def expire_leases(
-        self, now: float, *, dead_workers: Sequence[str] = (), reason: str = "", overdue_s: float = 0.0
+        self,
+        now: float,
+        *,
+        dead_workers: Sequence[str] = (),
+        reason: str = "",
+        overdue_s: float = 0.0,
+        wait_s: float | None = None,
     ) -> list[ExpiredLease]:
         """See Upkeep.expire_leases."""
         found = (epoch_to_text(now - overdue_s), json.dumps(list(dead_workers)), EXPIRE_CHUNK)
         # A look without the writer's lock: usually there is nothing to do.
         if not self._database.execute(_EXPIRE, found).fetchone():
             return []
-        with self._database.transaction() as connection:
+        with self._database.transaction(wait_s=wait_s) as connection:
             ledger = Ledger(connection, now)
             rows = connection.execute(_EXPIRE, found).fetchall()
             expired = [self._return(connection, ledger, row, now, dead_workers, reason) for row in rows]
