@@ -24,7 +24,7 @@ from prismq.storage.sqlite.pragmas import PRAGMAS, Durability
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
-_LOCK_WAIT_MIN_S, _LOCK_WAIT_MAX_S = 0.00015, 0.01  # between two tries for the writer's lock
+_LOCK_WAIT_MIN_S, _LOCK_WAIT_MAX_S = 0.00004, 0.01  # between two tries for the writer's lock
 
 
 @contextmanager
