@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from typing import Any, get_args
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -280,3 +281,6 @@ def test_who_listens_to_single_events_hears_each_of_those_that_happened_together
     ev.emit_all(Fanout(heard.append), together)
     ev.emit_all(heard.append, together)
     assert heard == together * 2
+    anything = MagicMock()  # has a method of any name
+    ev.emit_all(Fanout(anything), together)
+    assert [call.args for call in anything.call_args_list] == [(event,) for event in together]

@@ -5,6 +5,7 @@ A listener that raises never fails a task. Times are seconds since 1970, duratio
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -329,12 +330,23 @@ def wanted(emit: Emit, kind: type[Event]) -> bool:
     return wants is None or wants(kind)
 
 
+class Gatherer(ABC):
+    """An Emit that takes what happened together at once: of thousands of lines a second, each written alone would cost
+    as much as the tasks. A class and not a method to look for: what listens may have any methods."""
+
+    def __call__(self, event: Event) -> None:
+        """Emit."""
+        self.all((event,))
+
+    @abstractmethod
+    def all(self, events: Sequence[Event]) -> None:
+        """Emit these, in order."""
+
+
 def emit_all(emit: Emit, events: Sequence[Event]) -> None:
-    """Emit what happened together, in order. An Emit that has a method `all(events)` gets it at once: of thousands of
-    lines a second, each written alone would cost as much as the tasks."""
-    at_once: Callable[[Sequence[Event]], None] | None = getattr(emit, "all", None)
-    if at_once is not None:
-        at_once(events)
+    """Emit what happened together, in order."""
+    if isinstance(emit, Gatherer):
+        emit.all(events)
     else:
         for event in events:
             emit(event)

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from prismq.domain.events import Event, wanted
+from prismq.domain.events import Event, Gatherer, wanted
 
 Listener = Callable[[Event], None]
 T = TypeVar("T")
 _logger = logging.getLogger("prismq.queue")
 
 
-class Fanout:
+class Fanout(Gatherer):
     """An Emit with any number of listeners behind it."""
 
     def __init__(self, *listeners: Listener) -> None:
@@ -32,16 +32,11 @@ class Fanout:
         """Whether any listener wants such events; see `prismq.domain.events.wanted`."""
         return any(wanted(listener, kind) for listener in self._listeners)
 
-    def __call__(self, event: Event) -> None:
-        """Emit."""
-        self.all((event,))
-
     def all(self, events: Sequence[Event]) -> None:
-        """Emit what happened together, in order; a listener that has such a method too gets it at once."""
+        """See Gatherer; a listener that is one too gets them at once."""
         for listener in self._listeners:
-            at_once: Callable[[Sequence[Event]], None] | None = getattr(listener, "all", None)
-            if at_once is not None:
-                self._safely(listener, at_once, events, events)
+            if isinstance(listener, Gatherer):
+                self._safely(listener, listener.all, events, events)
             else:
                 for event in events:
                     self._safely(listener, listener, event, (event,))

@@ -56,7 +56,7 @@ _OF_THE_QUEUE = (ev.TaskEnqueued, ev.TasksEnqueued)
 _TROUBLED = ("faulty", "stranded", "wedged")  # states of a worker that somebody should know of
 
 
-class LogListener:
+class LogListener(ev.Gatherer):
     """Writes events through structlog, to the loggers `prismq.queue` and `prismq.worker`.
 
     Nothing is built, and structlog is not imported, for a level that nobody listens to.
@@ -72,12 +72,8 @@ class LogListener:
         logger, level, _ = self._routes.get(kind) or (*self._other, "")
         return logger.isEnabledFor(level)
 
-    def __call__(self, event: Event) -> None:
-        """Write the event."""
-        self.all((event,))
-
     def all(self, events: Sequence[Event]) -> None:
-        """Write what happened together; lines of JSON are written at once."""
+        """Write them; lines of JSON at once."""
         straight, lines, failed = _straight, [], None
         for event in events:
             logger, level, name = self._routes.get(type(event)) or (*self._other, type(event).__name__)
