@@ -31,7 +31,7 @@ from benchmarks.lines import work_off
 from prismq import PrismQ
 from prismq.cli.demo.server import free_port
 from prismq.server import ServerSettings
-from prismq.server.runner import Beside, prepare
+from prismq.server.runner import Beside, keep_what_is_loaded, prepare
 
 WATCHERS = 200
 
@@ -90,6 +90,7 @@ def watching_server(path: str, port: int) -> None:
     with PrismQ(path) as q:
         settings = ServerSettings(port=port)
         app, listening = prepare(q, settings)
+        keep_what_is_loaded()  # as `prismq server` does
         with Beside(app, listening, settings):
             print("ready", flush=True)
             sys.stdin.readline()

@@ -85,6 +85,7 @@ def _serve(q: PrismQ, call: Call, settings: ServerConfig) -> int:
     runner = runner_of()
     q.configure_logging()
     app, listening = runner.prepare(q, settings, call.settings)
+    runner.keep_what_is_loaded()
     sys.stderr.write(f"prismq: {runner.address_of(settings)} shows {q.store_as_it_is.name}; Ctrl-C stops it\n")
     with _alerting(q, call, app):
         runner.serve(app, listening, settings)
@@ -106,6 +107,7 @@ def beside(q: PrismQ, call: Call) -> Iterator[None]:
     settings = settings_of(call, {})
     app, listening = runner.prepare(q, settings, call.settings)
     watching = _alerting(q, call, app)
+    runner.keep_what_is_loaded()
     sys.stderr.write(f"prismq: {runner.address_of(settings)} shows it\n")
     with watching, runner.Beside(app, listening, settings):
         yield
