@@ -146,6 +146,10 @@ def test_wrong_methods_and_content_types(client: TestClient) -> None:
     assert_problem(client.get("/api/v1/tasks?limit=501"), 422)
     misspelt = assert_problem(client.get("/api/v1/tasks?stauts=failed"), 422)
     assert "Did you mean 'status'?" in misspelt["detail"]
+    twice = assert_problem(client.get("/api/v1/tasks?queue=mail&queue=reports"), 422)
+    assert "queue came 2 times" in twice["detail"]
+    for several in ("tasks?status=failed&status=queued", "scaling/simulation?slots=1&slots=2&queue=a"):
+        assert "times" not in client.get(f"/api/v1/{several}").text
 
 
 @pytest.mark.parametrize(

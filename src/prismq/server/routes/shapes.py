@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 from fastapi import Depends, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -251,22 +252,28 @@ def statuses_of(texts: Sequence[str]) -> tuple[str, ...]:
 # -- queries
 
 
-def _query_of(route: Any) -> tuple[str, ...]:
-    """The query parameters that a route takes, its dependencies' among them."""
-    left, found = [route.dependant], set()
+def _query_of(route: Any) -> dict[str, bool]:
+    """The query parameters that a route takes, its dependencies' among them; and of each whether it may come again."""
+    left, found = [route.dependant], dict[str, bool]()
     while left:
         one = left.pop()
-        found |= {field.alias for field in one.query_params}
+        found |= {field.alias: _is_list(field.field_info.annotation) for field in one.query_params}
         left += one.dependencies
-    return tuple(sorted(found))
+    return dict(sorted(found.items()))
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
 
 
 async def _known_query(connection: HTTPConnection) -> None:
-    sent = connection.query_params.keys()
+    sent = connection.query_params.multi_items()
     if not sent:
         return
     known = _query_of(connection.scope["route"])
-    for name in sent:
+    for name, times in Counter(name for name, _ in sent).items():
+        if name in known and times > 1 and not known[name]:
+            raise Problem(422, f"query: {name} came {times} times, and takes one value. Leave out all but one.")
         if name not in known:
             one_of = f"; there are {', '.join(known)}" if known else ""
             raise Problem(422, f"query: there is no parameter {name[:100]!r} here{one_of}.{closest(name[:100], known)}")
