@@ -146,6 +146,16 @@ def test_wrong_methods_and_content_types(client: TestClient) -> None:
     assert_problem(client.get("/api/v1/tasks?limit=501"), 422)
     misspelt = assert_problem(client.get("/api/v1/tasks?stauts=failed"), 422)
     assert "Did you mean 'status'?" in misspelt["detail"]
+    for path, body in (
+        ("tasks", b'{"type": "mail", "priority": true}'),
+        ("tasks", b'{"type": "mail", "delay_seconds": "5"}'),
+        ("tasks", b'{"type": "mail", "unique_for_seconds": true}'),
+        ("queues/default/limit", b'{"max_running": true}'),
+        ("queues/default/purge", b'{"dry_run": "no"}'),
+    ):
+        answer = client.post(f"/api/v1/{path}", content=body, headers={"content-type": "application/json"})
+        assert_problem(answer, 422)
+    assert client.get("/api/v1/tasks", headers={"transfer-encoding": "odd"}).status_code == 200
     twice = assert_problem(client.get("/api/v1/tasks?queue=mail&queue=reports"), 422)
     assert "queue came 2 times" in twice["detail"]
     for several in ("tasks?status=failed&status=queued", "scaling/simulation?slots=1&slots=2&queue=a"):

@@ -106,7 +106,13 @@ class Limits:
         if len(length) > 18 or int(length) > self._body_bytes_max:
             return self._too_large()
         has_body = int(length) > 0 or "transfer-encoding" in headers
-        if has_body and _is_api(scope) and not _is_json(headers.get("content-type", "")):
+        # With GET and HEAD a body means nothing, and is not read.
+        if (
+            has_body
+            and scope.get("method") not in ("GET", "HEAD")
+            and _is_api(scope)
+            and not _is_json(headers.get("content-type", ""))
+        ):
             return Problem(415, "a body is JSON here: send it as Content-Type: application/json")
         return None
 

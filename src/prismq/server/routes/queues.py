@@ -42,13 +42,15 @@ class Queues(BaseModel):
 class QueueLimit(Input):
     """How many of a queue's tasks may run at once."""
 
-    max_running: int | None = Field(ge=1, le=1_000_000, description="Over all workers; null: no limit.", examples=[10])
+    max_running: int | None = Field(
+        strict=True, ge=1, le=1_000_000, description="Over all workers; null: no limit.", examples=[10]
+    )
 
 
 class Purge(Input, json_schema_extra={"examples": [{"dry_run": True}, {"expected": 3}]}):
     """Delete the waiting tasks of a queue. First with `dry_run`, then with the `expected` number that it gave."""
 
-    dry_run: bool = Field(False, description="Count, and delete nothing.")
+    dry_run: bool = Field(False, strict=True, description="Count, and delete nothing.")
     expected: int | None = Field(
         None, ge=0, strict=True, description="`matching` of the dry run; more may not wait by then."
     )

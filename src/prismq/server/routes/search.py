@@ -36,7 +36,7 @@ _IDS_MAX = 1_000
 class Search(Input):
     """Which tasks are meant: all that is given must match."""
 
-    ids: list[Annotated[int, Field(ge=1, le=2**63 - 1)]] = Field([], max_length=_IDS_MAX)
+    ids: list[Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]] = Field([], max_length=_IDS_MAX)
     status: Statuses = Field([], description="Any of these.", examples=[["failed", "dead_letter"]])
     type: Name | None = Field(None, examples=["mail.send"])
     queue: Name | None = Field(None, examples=["mail"])
@@ -74,11 +74,11 @@ class BulkAction(
 
     action: Literal["cancel", "retry", "run-now", "delete", "reprioritise"]
     filter: Search = Field(description="At least one condition.")
-    dry_run: bool = Field(False, description="Count, and change nothing.")
+    dry_run: bool = Field(False, strict=True, description="Count, and change nothing.")
     expected: int | None = Field(
         None, ge=0, strict=True, description="`matching` of the dry run; more may not match by then."
     )
-    priority: int | None = Field(None, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="For reprioritise.")
+    priority: int | None = Field(None, strict=True, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="For reprioritise.")
 
     @model_validator(mode="after")
     def _whole(self) -> BulkAction:

@@ -56,19 +56,27 @@ class NewTask(Input, json_schema_extra={"examples": [{"type": "mail.send", "payl
     type: Name = Field(description="The task function's name, as workers know it.", examples=["mail.send"])
     payload: dict[str, Any] = Field({}, description="Its named arguments.", examples=[{"to": "ada@example.com"}])
     queue: Name | None = Field(None, description="`default` where nothing else is said.", examples=["mail"])
-    priority: int | None = Field(None, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Lower runs first; 100 is normal.")
-    delay_seconds: float | None = Field(None, ge=0, le=DELAY_S_MAX, description="Not before so long from now.")
+    priority: int | None = Field(
+        None, strict=True, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Lower runs first; 100 is normal."
+    )
+    delay_seconds: float | None = Field(
+        None, strict=True, ge=0, le=DELAY_S_MAX, description="Not before so long from now."
+    )
     run_at: datetime | None = Field(None, description="Not before this; without an offset it is UTC.")
-    max_attempts: int | None = Field(None, ge=1, le=ATTEMPTS_MAX)
-    timeout_seconds: float | None = Field(None, ge=0.001, le=DELAY_S_MAX, description="What an attempt may take.")
+    max_attempts: int | None = Field(None, strict=True, ge=1, le=ATTEMPTS_MAX)
+    timeout_seconds: float | None = Field(
+        None, strict=True, ge=0.001, le=DELAY_S_MAX, description="What an attempt may take."
+    )
     idempotency_key: Key | None = Field(None, description="A second task with this key is not enqueued.")
-    unique_for_seconds: float | Literal["pending"] | None = Field(
+    unique_for_seconds: Annotated[float, Field(strict=True)] | Literal["pending"] | None = Field(
         None, description="For so long, or until it has ended, the same task is not enqueued again."
     )
     unique_key: Key | None = Field(None, description="What `the same` means; otherwise queue, type and payload.")
     compatibility: dict[str, Any] | None = Field(None, description="What a worker must offer.")
     tags: list[Name] | None = Field(None, max_length=TAGS_MAX)
-    retention_seconds: float | None = Field(None, ge=0, le=DELAY_S_MAX, description="How long it is kept afterwards.")
+    retention_seconds: float | None = Field(
+        None, strict=True, ge=0, le=DELAY_S_MAX, description="How long it is kept afterwards."
+    )
 
     @model_validator(mode="after")
     def _one_time(self) -> NewTask:
@@ -154,7 +162,7 @@ class Timeline(BaseModel):
 class Priority(Input):
     """A new priority."""
 
-    priority: int = Field(ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Lower runs first.", examples=[10])
+    priority: int = Field(strict=True, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Lower runs first.", examples=[10])
 
 
 class NewArguments(Input):

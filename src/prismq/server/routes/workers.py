@@ -87,7 +87,7 @@ class WorkerMetrics(BaseModel):
 class Slots(Input):
     """How many tasks at a time."""
 
-    slots: int = Field(ge=1, le=1000, examples=[16])
+    slots: int = Field(strict=True, ge=1, le=1000, examples=[16])
 
 
 def worker_of(view: WorkerView) -> Worker:
