@@ -16,10 +16,6 @@ _ADD = query("add_log")
 _OLD = query("old_logs")
 _SPANS = query("spans_of_task")
 
-# Nobody who says something waits for the disk. Should the server crash, the lines of its last half second may be gone;
-# those that a worker writes with the end of an attempt are as safe as that.
-_WITHOUT_THE_DISK = "SET LOCAL synchronous_commit = off"
-
 _OF_TASK = "WHERE task_id = %(task_id)s ORDER BY at_utc DESC, log_id DESC LIMIT %(limit)s"
 _OF_TASK_AND_LEVEL = (
     "WHERE task_id = %(task_id)s AND level = %(level)s ORDER BY at_utc DESC, log_id DESC LIMIT %(limit)s"
@@ -56,13 +52,13 @@ class PostgresTaskLogs:
 
     def add(self, line: LogLine) -> bool:
         """See TaskLogStore.add."""
-        values = {**line._asdict(), "at": self._database.at(line.at)}
-        own = not self._database.in_transaction
-        with self._database.transaction(pipeline=True) as connection:
-            if own:  # else it would be the caller's whole transaction that the disk is not waited for
-                connection.execute(_WITHOUT_THE_DISK)
-            cursor = connection.execute(_ADD, values)
-        return cursor.rowcount > 0
+        # Nobody who says something waits for the disk. Should the server crash, the lines of its last half second may
+        # be gone; those that a worker writes with the end of an attempt are as safe as that. In a transaction of the
+        # caller's it would be the whole of it that the disk is not waited for.
+        waits = self._database.in_transaction
+        values = {**line._asdict(), "at": self._database.at(line.at), "waits": waits}
+        with self._database.reading() as connection:
+            return connection.execute(_ADD, values).rowcount > 0
 
     def newest(self, *, task_id: int | None = None, level: str | None = None, limit: int = 100) -> list[TaskLog]:
         """See TaskLogStore.newest."""
