@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from prismq.clock import Clock
@@ -55,6 +56,7 @@ _MEDIA_TYPES = {
 }
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_LABELS_KEPT = 4096
 _LE = {metric.name: [*(str(float(boundary)) for boundary in metric.buckets), "+Inf"] for metric in METRICS}
 
 
@@ -117,17 +119,13 @@ def render(snapshot: Snapshot, form: Format) -> str:
         return json.dumps(_as_json(snapshot), ensure_ascii=False, allow_nan=False)
     open_ = form is Format.OPENMETRICS
     lines: list[str] = []
-    written: dict[tuple[tuple[str, ...], Labels], str] = {}  # many metrics have the same labels
     for metric in METRICS:
         found = snapshot.samples.get(metric.name)
         if not found:
             continue
         lines += _head(metric, open_metrics=open_)
         for values, value in found:
-            key = (metric.labels, values)
-            labels = written.get(key)
-            if labels is None:
-                labels = written[key] = _labels(metric.labels, values)
+            labels = _labels(metric.labels, values)
             if isinstance(value, Histogram):
                 lines += _histogram(metric.name, labels, value)
             else:
@@ -148,6 +146,7 @@ def _head(metric: Metric, *, open_metrics: bool) -> Iterator[str]:
         yield f"# UNIT {name} {metric.unit}"
 
 
+@lru_cache(_LABELS_KEPT)  # many metrics have the same, and the next page will
 def _labels(names: tuple[str, ...], values: Labels) -> str:
     return ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True))
 
