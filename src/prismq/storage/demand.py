@@ -114,9 +114,12 @@ def services_of(outcomes: Iterable[Outcomes]) -> dict[str, Service]:
 
 def _variability(sketch: Sketch) -> float:
     # Both moments by the bins, so that the 2 % by which these are off cancel out.
-    values = [(value_of(number), count) for number, count in sketch.bins.items()]
-    total = sum(count for _, count in values)
-    mean = sum(value * count for value, count in values) / total
-    second = sum(value * value * count for value, count in values) / total
+    total, first, second = 0, 0.0, 0.0
+    for number, count in sketch.bins.items():
+        value = value_of(number)
+        total += count
+        first += value * count
+        second += value * value * count
+    mean, second = first / total, second / total
     # A single task says nothing of how they vary; a constant time would promise too much.
     return second / (2 * mean * mean) if total > 1 and mean > 0 else 1.0
