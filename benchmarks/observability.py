@@ -39,6 +39,7 @@ ALL_OFF = "all off, the books too"
 _LINES_OF_A_TASK = 20
 _SAMPLE_RATE = 0.1
 _TOGETHER = 500  # enqueues that share a transaction
+_WORK_S = 0.001  # what a task computes that does something
 # What each variant has on.
 VARIANTS: dict[str, dict[str, bool]] = {
     ALL_ON: {"logs": True, "lines": True, "traces": True, "books": True},
@@ -77,6 +78,7 @@ def pg_observability(settings: Settings) -> Section:
 
 def _measure(settings: Settings, folder: Path, name: str, title: str, prefix: str, place: Places) -> Section:
     n, few = settings.size(20_000, 500), settings.size(2_000, 50)
+    computing = settings.size(4_000, 500)
     section = Section(
         name,
         title,
@@ -84,30 +86,38 @@ def _measure(settings: Settings, folder: Path, name: str, title: str, prefix: st
         "(`task_log_level=\"DEBUG\"`), the books, structured JSON lines of every task to a file, and traces sampled at "
         f"{_SAMPLE_RATE:.0%}, exported to a receiver in another process and kept with the tasks. The books cannot be "
         "switched off: where they are off, the benchmark has patched them out. One process a sample, in turn; the "
-        "rates tell what is left of those with all off. A line through the journal is what `task.log.info` adds to the "
-        f"processor time of the worker, {_LINES_OF_A_TASK} lines a task. `TaskLogger.log` writes and commits one line "
-        "while a worker is fed and works in another process; beside it the bare `INSERT` with its commit, in turn.",
+        "rates tell what is left of those with all off. Beside it the same of tasks that compute for a millisecond of "
+        "processor time: what seeing adds to a task does not grow with the task. A line through the journal is what "
+        "`task.log.info` adds to the processor time of the worker, "
+        f"{_LINES_OF_A_TASK} lines a task. `TaskLogger.log` writes and commits one line while a worker is fed and "
+        "works in another process; beside it the bare `INSERT` with its commit, in turn.",
     )  # fmt: skip
     with _receiver(folder) as endpoint:
 
-        def drained(variant: str) -> Callable[[], Sample]:
+        def drained(variant: str, n: int, work_s: float) -> Callable[[], Sample]:
             def take() -> Sample:
                 with place() as where:
-                    return Sample(
-                        **run_child(
-                            "observed_drain", where=where, n=n, endpoint=endpoint, folder=folder, **VARIANTS[variant]
-                        )
-                    )
+                    options = {"where": where, "n": n, "work_s": work_s, "endpoint": endpoint, "folder": folder}
+                    return Sample(**run_child("observed_drain", **options, **VARIANTS[variant]))
 
             return take
 
-        taken = interleaved(settings, {variant: drained(variant) for variant in VARIANTS})
+        taken = interleaved(settings, {variant: drained(variant, n, 0) for variant in VARIANTS})
+        worked = interleaved(
+            settings, {variant: drained(variant, computing, _WORK_S) for variant in (ALL_ON, SWITCHED_OFF, ALL_OFF)}
+        )
     section.figures = [
         Figure(f"drain, {variant}", rate(middle(samples)), f"{n:,} tasks") for variant, samples in taken.items()
+    ] + [
+        Figure(f"drain, 1 ms each, {variant}", rate(middle(samples)), f"{computing:,} tasks")
+        for variant, samples in worked.items()
     ]
-    for against in (SWITCHED_OFF, ALL_OFF):
-        wall, cpu = ratio(taken[ALL_ON], taken[against])
-        section.checks.append(Check(f"{prefix}drain with {ALL_ON} against {against}", wall, at_least=0.85, cpu=cpu))
+    for what, found in (("drain", taken), ("drain of tasks that compute for 1 ms", worked)):
+        for against in (SWITCHED_OFF, ALL_OFF):
+            wall, cpu = ratio(found[ALL_ON], found[against])
+            section.checks.append(
+                Check(f"{prefix}{what} with {ALL_ON} against {against}", wall, at_least=0.85, cpu=cpu)
+            )
     section.checks.append(_journal(section, settings, prefix, few, place))
     section.checks.append(_log_calls(section, settings, prefix, place))
     return section
@@ -192,9 +202,9 @@ def receive() -> None:
 
 
 def observed_drain(
-    where: str, n: int, endpoint: str, folder: str, *, logs: bool, lines: bool, traces: bool, books: bool
+    where: str, n: int, work_s: float, endpoint: str, folder: str, *, logs: bool, lines: bool, traces: bool, books: bool
 ) -> dict[str, Any]:
-    """Enqueue `n` tasks, then work them off, with this much to be seen."""
+    """Enqueue `n` tasks that compute for so long, then work them off, with this much to be seen."""
     os.environ["TRACING_ENABLED"] = "true" if traces else "false"
     os.environ["TRACING_ENDPOINT"], os.environ["TRACING_SAMPLE_RATE"] = endpoint, str(_SAMPLE_RATE)
     if not books:
@@ -204,14 +214,22 @@ def observed_drain(
     said, file = sys.stderr, (Path(folder) / f"lines-{os.getpid()}.jsonl").open("w", encoding="utf-8")
     if lines:
         sys.stderr = file
-    q, noop = make(where)
+    q, task = make(where)
+    if work_s:
+
+        @q.task(name="compute")
+        def task(i: int) -> None:
+            until = time.thread_time() + work_s  # its own, so that what others take of the processor comes on top
+            while time.thread_time() < until:
+                continue
+
     if lines:
         q.configure_logging("INFO", as_json=True)
     try:
         for first in range(0, n, _TOGETHER):  # one by one: of tasks that come at once, all are sampled, or none is
             with q.transaction():
                 for i in range(first, min(n, first + _TOGETHER)):
-                    noop.enqueue(i)
+                    task.enqueue(i)
         one = _drain(q, n, "DEBUG" if logs else "CRITICAL")
     finally:
         sys.stderr = said
