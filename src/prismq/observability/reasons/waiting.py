@@ -165,10 +165,19 @@ class Crew:
     per_s: float | None  # attempts that ended a second; None where none did lately
     measured_s: float
 
+    def standing(self) -> dict[str, object]:
+        """As data: who they are."""
+        return {"workers": self.workers, "slots": self.slots, "busy": self.busy}
+
+    def pace(self) -> dict[str, object]:
+        """As data: how fast they are."""
+        per_s = None if self.per_s is None else round(self.per_s, 3)
+        return {"ended_per_second": per_s, "measured_s": self.measured_s}
+
 
 def next_in_line(crew: Crew) -> Reason:
     """Nothing stands before it, and a slot is free."""
-    data = {"workers": crew.workers, "slots": crew.slots, "busy": crew.busy}
+    data = crew.standing()
     return Reason("next", f"It is next: {_slots(crew)}, and a worker should claim it at its next look.", data)
 
 
@@ -180,11 +189,8 @@ def ahead(
         "ahead": count,
         "ahead_at_most": count if at_most is None else at_most,
         "strategy": strategy.value,
-        "workers": crew.workers,
-        "slots": crew.slots,
-        "busy": crew.busy,
-        "ended_per_second": None if crew.per_s is None else round(crew.per_s, 3),
-        "measured_s": crew.measured_s,
+        **crew.standing(),
+        **crew.pace(),
         "start_at": start_at,
     }
     many = plural(count, "task") if at_most is None else f"between {count:,} and {at_most:,} tasks"
@@ -200,11 +206,8 @@ def by_lot(count: int, at_most: int | None, crew: Crew) -> Reason:
     data = {
         "others": count,
         "others_at_most": count if at_most is None else at_most,
-        "workers": crew.workers,
-        "slots": crew.slots,
-        "busy": crew.busy,
-        "ended_per_second": None if crew.per_s is None else round(crew.per_s, 3),
-        "measured_s": crew.measured_s,
+        **crew.standing(),
+        **crew.pace(),
     }
     many = plural(count, "other task") if at_most is None else f"at least {count:,} other tasks"
     text = f"Its workers draw by lot, weighted by priority, and {many} {'is' if count == 1 else 'are'} ready"
