@@ -11,43 +11,27 @@ from typing import Any
 import psycopg
 
 from prismq.domain.errors import QueueDatabaseError
-from prismq.domain.times import epoch_to_text, from_text, text_to_epoch
+from prismq.domain.times import from_text
 from prismq.storage.contract.transfer import (
     MOVED,
     OWNER,
     Key,
     Kind,
     MoveMark,
-    MoveState,
     Progress,
     Row,
     Shape,
     Table,
     Unfit,
 )
-from prismq.storage.moving import message_of
-from prismq.storage.postgres import fitting
+from prismq.storage.postgres import fitting, guarding
 from prismq.storage.postgres.database import Connection, PostgresDatabase
 from prismq.storage.postgres.errors import translate
 from prismq.storage.postgres.schema import applied, migrate
 
-_CREATE_MARK = (
-    "CREATE TABLE IF NOT EXISTS prismq_move (one INTEGER PRIMARY KEY CHECK (one = 1), move_id TEXT NOT NULL,"
-    " state TEXT NOT NULL, other TEXT NOT NULL, since_utc TEXT NOT NULL, stops INTEGER NOT NULL,"
-    " message TEXT NOT NULL,"
-    # True inside the move's own transactions, and never for anybody else: the guards look at it.
-    " open BOOLEAN NOT NULL DEFAULT false,"
-    " triggers TEXT NOT NULL DEFAULT '[]')"  # JSON: table, name and kind of those that are switched off
-)
 _CREATE_PROGRESS = (
     "CREATE TABLE IF NOT EXISTS prismq_move_progress (pass TEXT NOT NULL, table_name TEXT NOT NULL,"
     " after_key TEXT, row_count BIGINT NOT NULL, checksum TEXT NOT NULL, PRIMARY KEY (pass, table_name))"
-)
-_SET_MARK = (
-    "INSERT INTO prismq_move (one, move_id, state, other, since_utc, stops, message)"
-    " VALUES (1, %s, %s, %s, %s, %s, %s) ON CONFLICT (one) DO UPDATE SET move_id = excluded.move_id,"
-    " state = excluded.state, other = excluded.other, since_utc = excluded.since_utc, stops = excluded.stops,"
-    " message = excluded.message"
 )
 _REMEMBER = (
     "INSERT INTO prismq_move_progress VALUES (%s, %s, %s, %s, %s) ON CONFLICT (pass, table_name) DO UPDATE"
@@ -65,13 +49,6 @@ _COLUMNS = (
     " WHERE table_schema = %s AND table_name = %s AND is_generated = 'NEVER' ORDER BY ordinal_position"
 )
 _SEQUENCE = "SELECT pg_get_serial_sequence(%s, %s)"
-_TRIGGERS = (
-    "SELECT c.relname, g.tgname, g.tgenabled::text FROM pg_trigger AS g JOIN pg_class AS c ON c.oid = g.tgrelid"
-    " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = %s AND c.relname = ANY (%s) AND NOT g.tgisinternal AND g.tgenabled <> 'D'"
-)
-_ENABLE = {"O": "ENABLE TRIGGER", "A": "ENABLE ALWAYS TRIGGER", "R": "ENABLE REPLICA TRIGGER"}
-_GUARD = "prismq_move_guard"
 _DEPTH = (
     "INSERT INTO queue_depth (queue, type, status, band, tasks)"
     " SELECT queue, type, status, prismq_band(priority), count(*) FROM task_queue GROUP BY 1, 2, 3, 4"
@@ -223,19 +200,15 @@ class PostgresTransfer:
     def mark(self) -> MoveMark | None:
         """See Transfer.mark."""
         with self._database.reading() as connection:  # asked by every command, and nearly always there is none
-            found = connection.execute("SELECT to_regclass(%s)", (f"{self._database.schema}.prismq_move",)).fetchall()
-        if found[0][0] is None:
-            return None
-        rows = self._all("SELECT move_id, state, other, since_utc, stops FROM prismq_move")
-        if not rows:
-            return None
-        move_id, state, other, since, stops = rows[0]
-        return MoveMark(move_id, MoveState(state), other, text_to_epoch(since), stops)
+            if not guarding.is_there(connection, self._database.schema):
+                return None
+        with self._session() as connection:
+            return guarding.read(connection)
 
     def set_mark(self, mark: MoveMark) -> None:
         """See Transfer.set_mark."""
         with self._session() as connection:
-            self._mark(connection, mark)
+            guarding.write(connection, mark)
 
     def stop(self, mark: MoveMark, *, with_leases: bool) -> int:
         """See Transfer.stop."""
@@ -247,16 +220,16 @@ class PostgresTransfer:
             connection.execute(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
             held = 0 if with_leases else self.held()
             if not held:
-                self._mark(connection, mark)
-                self._guard(connection)
+                guarding.write(connection, mark)
+                guarding.guard(connection, self._database.schema, self._present(connection))
         return held
 
     def reopen(self, mark: MoveMark | None) -> None:
         """See Transfer.reopen."""
         with self._session() as connection:
-            self._unguard(connection)
+            guarding.unguard(connection)
             if mark is not None:
-                self._mark(connection, mark)
+                guarding.write(connection, mark)
             else:
                 connection.execute("DROP TABLE IF EXISTS prismq_move")
 
@@ -268,43 +241,16 @@ class PostgresTransfer:
             yield connection
             connection.execute("UPDATE prismq_move SET open = false")
 
-    def _mark(self, connection: Connection, mark: MoveMark) -> None:
-        connection.execute(_CREATE_MARK)
-        since = epoch_to_text(mark.since)
-        values = (mark.move_id, mark.state.value, mark.other, since, mark.stops, message_of(mark))
-        connection.execute(_SET_MARK, values)
-
-    def _guard(self, connection: Connection) -> None:
-        schema = self._database.schema
-        connection.execute(
-            f"CREATE OR REPLACE FUNCTION {_GUARD}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            f" IF NOT (SELECT open FROM {schema}.prismq_move) THEN"
-            f" RAISE EXCEPTION '%', (SELECT message FROM {schema}.prismq_move); END IF; RETURN NULL; END $$"
-        )
-        for table in self._present(connection):
-            connection.execute(
-                f"CREATE TRIGGER {_GUARD} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table.name}"
-                f" FOR EACH STATEMENT EXECUTE FUNCTION {_GUARD}()"
-            )
-
-    @staticmethod
-    def _unguard(connection: Connection) -> None:
-        connection.execute(f"DROP FUNCTION IF EXISTS {_GUARD}() CASCADE")
-
     # -- receiving
 
     def receive(self, mark: MoveMark) -> None:
         """See Transfer.receive."""
         with self._session() as connection:
             connection.execute(_LOCK_TIMEOUT)
-            self._mark(connection, mark)
+            guarding.write(connection, mark)
             connection.execute(_CREATE_PROGRESS)
-            names = [table.name for table in MOVED]
-            triggers = connection.execute(_TRIGGERS, (self._database.schema, names)).fetchall()
-            for table, name, _ in triggers:
-                connection.execute(f'ALTER TABLE {table} DISABLE TRIGGER "{name}"')
-            connection.execute("UPDATE prismq_move SET triggers = %s", (json.dumps(triggers),))
-            self._guard(connection)
+            guarding.switch_off_triggers(connection, self._database.schema, MOVED)
+            guarding.guard(connection, self._database.schema, self._present(connection))
 
     def write(self, shape: Shape, new: Sequence[Row], changed: Sequence[Row], gone: Iterable[Key]) -> None:
         """See Transfer.write."""
@@ -397,14 +343,14 @@ class PostgresTransfer:
                 if last > 0:
                     connection.execute("SELECT setval(%s, %s)", (sequence, last))
             self._close(connection)
-            self._mark(connection, mark)
+            guarding.write(connection, mark)
             for table in self._present(connection):
                 connection.execute(f"ANALYZE {table.name}")
 
     def discard(self) -> None:
         """See Transfer.discard."""
         with self._session() as connection:
-            self._unguard(connection)
+            guarding.unguard(connection)
             # Those of the books are still off.
             names = ", ".join(table.name for table in self._present(connection))
             connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
@@ -412,11 +358,9 @@ class PostgresTransfer:
             connection.execute("DROP TABLE prismq_move")
 
     def _close(self, connection: Connection) -> None:
-        self._unguard(connection)
+        guarding.unguard(connection)
         connection.execute("DROP TABLE IF EXISTS prismq_move_progress")
-        [(text,)] = connection.execute("SELECT triggers FROM prismq_move").fetchall()
-        for table, name, kind in json.loads(text):
-            connection.execute(f'ALTER TABLE {table} {_ENABLE[kind]} "{name}"')
+        guarding.switch_on_triggers(connection)
 
     def _all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._session() as connection:
