@@ -44,9 +44,14 @@ def backups(q: PrismQ, clock: FakeClock, events: list[ev.Event], **plan: object)
 
 def step(keeper: ScheduledBackups) -> float:
     wait_s = keeper.step()
-    if keeper._thread is not None:
-        keeper._thread.join()
+    finish(keeper)
     return wait_s
+
+
+def finish(keeper: ScheduledBackups | None) -> None:
+    """Wait for the backup that is being made: closing gives it up."""
+    if keeper is not None and keeper._thread is not None:
+        keeper._thread.join()
 
 
 def made(q: PrismQ) -> list[str]:
@@ -132,6 +137,7 @@ def test_the_housekeeper_archives_before_it_prunes(
     clock.advance(200)
     for _ in range(200):
         clock.advance(keeper.step())
+    finish(keeper._backups)
     keeper.close()
     reader = ArchiveReader(tmp_path / "old")
     assert sorted(line["id"] for line in reader.newest(10)) == ids
