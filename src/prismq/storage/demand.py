@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from prismq.domain.breaker import Breaker
 from prismq.domain.sizing import Demand
 from prismq.domain.sketch import Sketch, value_of
 from prismq.storage.contract import Outcomes, QueueInfo, Store
@@ -31,10 +32,16 @@ class Service(NamedTuple):
 
 
 def demands(
-    store: Store, now: float, *, queues: Collection[str] | None = None, known: Iterable[QueueInfo] | None = None
+    store: Store,
+    now: float,
+    *,
+    queues: Collection[str] | None = None,
+    known: Iterable[QueueInfo] | None = None,
+    breakers: Iterable[Breaker] | None = None,
 ) -> dict[str, Demand]:
     """The demand on every queue that holds or had a task lately, paused ones left out; `queues`: of these alone. What a
-    breaker keeps waiting does not wait for slots. `known`: what store.queues.all says, for who has asked it already.
+    breaker keeps waiting does not wait for slots. `known` and `breakers`: what store.queues.all and
+    store.remedies.breakers say, for who has asked already.
 
     It costs three to six questions of the books, whose cost does not depend on how many tasks there are. A task that
     was enqueued for later counts as arrived when it was enqueued. Raises QueueDatabaseError.
@@ -60,7 +67,7 @@ def demands(
             since = max(0.0, since - since % HOUR_S - _SLOT_S / 2)
         ended = store.insight.outcomes(since, now, only=ATTEMPTS, queues=tuple(sorted(few)), waits=False)
         services |= services_of(ended)
-    kept = _kept_by_breakers(store)
+    kept = _kept_by(store.remedies.breakers() if breakers is None else breakers, store)
     demand: dict[str, Demand] = {}
     for name in sorted(names):
         info, service = infos.get(name), services.get(name)
@@ -77,9 +84,9 @@ def demands(
     return demand
 
 
-def _kept_by_breakers(store: Store) -> dict[str, int]:
+def _kept_by(breakers: Iterable[Breaker], store: Store) -> dict[str, int]:
     """Ready tasks by queue that no slot may take, because the breaker of their type is not closed."""
-    shut = {one.type for one in store.remedies.breakers() if one.is_shut}
+    shut = {one.type for one in breakers if one.is_shut}
     kept: dict[str, int] = {}
     for (queue, type_, status, _), tasks in store.insight.depth().items() if shut else ():
         if type_ in shut and status == "queued":

@@ -21,13 +21,14 @@ def steering_samples(
 ) -> Samples:
     """The figures. `promises`: what the settings say of single queues. `queues`: all of them, where they are known
     already. Of breakers that were ever opened, those that are open first, so many at most."""
-    found = demands(store, now, known=queues)
+    breakers = store.remedies.breakers()
+    found = demands(store, now, known=queues, breakers=breakers)
     promise = strictest(promise_of(queue, promises=promises) for queue in found)
     totals = {one.act: one for one in store.remedies.totals()}
-    breakers = sorted(store.remedies.breakers(), key=lambda one: (-_STATES[one.state], one.type))[:METRIC_PAIRS_MAX]
+    worst = sorted(breakers, key=lambda one: (-_STATES[one.state], one.type))[:METRIC_PAIRS_MAX]
     return {
         "prismq_slots_wanted": [((), size_for(together(found.values()), promise).slots)],
         "prismq_remediation_total": [((act,), totals[act].times if act in totals else 0) for act in ACTS],
         "prismq_remediation_tasks_total": [((act,), totals[act].tasks if act in totals else 0) for act in ACTS],
-        "prismq_breaker_state": [((one.type,), _STATES[one.state]) for one in breakers],
+        "prismq_breaker_state": [((one.type,), _STATES[one.state]) for one in worst],
     }
