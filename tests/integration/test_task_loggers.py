@@ -14,6 +14,7 @@ import pytest
 
 from prismq import (
     InvalidArgument,
+    PrismQ,
     QueueDatabase,
     QueueLogger,
     TaskLog,
@@ -115,6 +116,23 @@ def test_a_locked_database_costs_the_line_and_not_the_task(tmp_path: Path, caplo
             other.execute("ROLLBACK")
         assert "locked" in caplog.text
         assert TaskLogger(db).get_task_logs(task_id) == []
+
+
+def test_a_database_that_cannot_be_opened_costs_the_line_and_is_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "queue.db").write_text("in the way")
+    with PrismQ(tmp_path / "queue.db") as q:
+        logger = TaskLogger(q)
+        logger.log(1, "INFO", "lost")
+        assert "is not a SQLite database" in caplog.text
+        (tmp_path / "queue.db").unlink()
+        task_id = q.enqueue("job").id
+        logger.log(task_id, "INFO", "kept")
+        assert [line.message for line in logger.get_task_logs(task_id)] == ["kept"]
+    with PrismQ("postgresql://nobody@127.0.0.1:1/queue") as q:
+        QueueLogger(q).log_task_event(1, "INFO", "lost")
+        assert "nothing listens there" in caplog.text
 
 
 class Unprintable:

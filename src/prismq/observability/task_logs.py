@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from prismq.clock import Clock
@@ -15,7 +16,7 @@ from prismq.domain.outcome import describe, storable
 from prismq.domain.redaction import Redactor
 from prismq.domain.task import TaskLog
 from prismq.domain.times import from_epoch, to_text
-from prismq.observability.source import source_of
+from prismq.observability.source import Source, require_queue, source_of
 from prismq.worker.context import details_json
 
 LEVELS = {name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
@@ -27,11 +28,17 @@ class TaskLogger:
     """Writes and reads log lines of tasks. `db`: a QueueDatabase, a PrismQ, or a store.
 
     What a task says itself goes through `current_task().log`, which costs less; this is for code around it.
+    Nothing is opened before the first line. Raises InvalidArgument where `db` is none of these.
     """
 
     def __init__(self, db: Any, *, clock: Clock | None = None) -> None:
-        self._store, self._clock = source_of(db, clock)
+        require_queue(db)
+        self._db, self._given_clock = db, clock
         self._told: set[str] = set()
+
+    @cached_property
+    def _source(self) -> Source:
+        return source_of(self._db, self._given_clock)
 
     def log(self, task_id: int, level: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         """Write one line, at once. `level`: DEBUG, INFO, WARNING, ERROR or CRITICAL; another is stored as INFO.
@@ -47,12 +54,12 @@ class TaskLogger:
         try:
             line = LogLine(
                 int(task_id),
-                self._clock.now(),
+                self._source.clock.now(),
                 level_of(level),
                 storable(str(message))[:LOG_MESSAGE_CHARS_MAX],
                 None if details is None else details_json(_as_dict(details), _REDACTOR),
             )
-            if not self._store.logs.add(line):
+            if not self._source.store.logs.add(line):
                 self._tell("no task", f"there is no task {task_id}")
         except Exception as error:  # noqa: BLE001 - whatever became of a log line, the task goes on
             self._tell(type(error).__name__, error)
@@ -69,12 +76,12 @@ class TaskLogger:
 
         Raises QueueDatabaseError.
         """
-        return self._store.logs.newest(task_id=task_id, level=_upper(level), limit=limit)
+        return self._source.store.logs.newest(task_id=task_id, level=_upper(level), limit=limit)
 
     def get_recent_logs(self, limit: int = 100, level: str | None = None) -> list[TaskLog]:
         """The lines written last, of all tasks, newest first. Where DEBUG lines are rare among the latest 100,000
         lines, older ones are not looked for. Raises QueueDatabaseError."""
-        return self._store.logs.newest(level=_upper(level), limit=limit)
+        return self._source.store.logs.newest(level=_upper(level), limit=limit)
 
     def delete_old_logs(self, days: float = 30) -> int:
         """Delete the lines older than so many days, in small pieces that hold nobody up; how many.
@@ -84,7 +91,7 @@ class TaskLogger:
         """
         if not days >= 0:
             raise InvalidArgument(f"days is how old a line must be to go: 0 or more, not {days!r}")
-        return self._store.logs.delete_before(max(0.0, self._clock.now() - days * _DAY_S))
+        return self._source.store.logs.delete_before(max(0.0, self._source.clock.now() - days * _DAY_S))
 
 
 class QueueLogger:
