@@ -33,13 +33,13 @@ _ENABLE = {"O": "ENABLE TRIGGER", "A": "ENABLE ALWAYS TRIGGER", "R": "ENABLE REP
 _GUARD = "prismq_move_guard"
 
 
-def is_there(connection: Connection, schema: str) -> bool:
+def has_mark(connection: Connection, schema: str) -> bool:
     """Whether there ever was a mark."""
     [(found,)] = connection.execute("SELECT to_regclass(%s)", (f"{schema}.prismq_move",)).fetchall()
     return found is not None
 
 
-def read(connection: Connection) -> MoveMark | None:
+def read_mark(connection: Connection) -> MoveMark | None:
     """The mark, from its table."""
     rows = connection.execute("SELECT move_id, state, other, since_utc, stops FROM prismq_move").fetchall()
     if not rows:
@@ -48,7 +48,7 @@ def read(connection: Connection) -> MoveMark | None:
     return MoveMark(move_id, MoveState(state), other, text_to_epoch(since), stops)
 
 
-def write(connection: Connection, mark: MoveMark) -> None:
+def write_mark(connection: Connection, mark: MoveMark) -> None:
     """Put the mark in the place of the one before."""
     connection.execute(_CREATE_MARK)
     since = epoch_to_text(mark.since)

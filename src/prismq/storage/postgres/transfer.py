@@ -200,15 +200,15 @@ class PostgresTransfer:
     def mark(self) -> MoveMark | None:
         """See Transfer.mark."""
         with self._database.reading() as connection:  # asked by every command, and nearly always there is none
-            if not guarding.is_there(connection, self._database.schema):
+            if not guarding.has_mark(connection, self._database.schema):
                 return None
         with self._session() as connection:
-            return guarding.read(connection)
+            return guarding.read_mark(connection)
 
     def set_mark(self, mark: MoveMark) -> None:
         """See Transfer.set_mark."""
         with self._session() as connection:
-            guarding.write(connection, mark)
+            guarding.write_mark(connection, mark)
 
     def stop(self, mark: MoveMark, *, with_leases: bool) -> int:
         """See Transfer.stop."""
@@ -220,7 +220,7 @@ class PostgresTransfer:
             connection.execute(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
             held = 0 if with_leases else self.held()
             if not held:
-                guarding.write(connection, mark)
+                guarding.write_mark(connection, mark)
                 guarding.guard(connection, self._database.schema, self._present(connection))
         return held
 
@@ -229,7 +229,7 @@ class PostgresTransfer:
         with self._session() as connection:
             guarding.unguard(connection)
             if mark is not None:
-                guarding.write(connection, mark)
+                guarding.write_mark(connection, mark)
             else:
                 connection.execute("DROP TABLE IF EXISTS prismq_move")
 
@@ -247,7 +247,7 @@ class PostgresTransfer:
         """See Transfer.receive."""
         with self._session() as connection:
             connection.execute(_LOCK_TIMEOUT)
-            guarding.write(connection, mark)
+            guarding.write_mark(connection, mark)
             connection.execute(_CREATE_PROGRESS)
             guarding.switch_off_triggers(connection, self._database.schema, MOVED)
             guarding.guard(connection, self._database.schema, self._present(connection))
@@ -343,7 +343,7 @@ class PostgresTransfer:
                 if last > 0:
                     connection.execute("SELECT setval(%s, %s)", (sequence, last))
             self._close(connection)
-            guarding.write(connection, mark)
+            guarding.write_mark(connection, mark)
             for table in self._present(connection):
                 connection.execute(f"ANALYZE {table.name}")
 
