@@ -136,7 +136,7 @@ _TASKS = (
     ),
     Alert(
         "LeasesLost", "task", _INFO, _TYPE, _ABOVE, 0, 0, "attempts", 0, 15 * MINUTE_S,
-        "{value} of {type} in the queue {queue} were lost with their worker",
+        "{value} of {type} in the queue {queue}: lost with a worker",
         "A worker died or stood still while it ran them; they have been given to others. Once is an accident.",
         _params(window_s=10 * MINUTE_S),
     ),
